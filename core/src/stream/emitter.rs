@@ -1,0 +1,366 @@
+//! From what a provider says to the normal form of a stream: one role chunk, deltas, exactly one finish chunk a choice, the usage chunk
+//! when asked for, the same id, model and time throughout, tool calls numbered 0, 1, 2 … with one id each.
+//!
+//! Translators tell it what they read, in any order and as often as their provider repeats it; it alone decides what becomes a chunk.
+
+use std::collections::VecDeque;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::accumulator::Accumulator;
+use crate::types::{ChatCompletionChunk, ChunkChoice, Delta, Extra, FinishReason, FunctionDelta, Role, Str, ToolCallDelta, Usage};
+
+/// Collects what a translator says and hands out chunks.
+#[derive(Debug)]
+pub struct Emitter {
+    ready: VecDeque<ChatCompletionChunk>,
+    answer: Accumulator,
+    id: Str,
+    model: Str,
+    created: i64,
+    system_fingerprint: Option<Str>,
+    service_tier: Option<Str>,
+    /// Unknown fields that came without a delta; they ride on the next chunk.
+    loose: Extra,
+    choices: Vec<ChoiceState>,
+    usage: Option<Box<Usage>>,
+    wants_usage: bool,
+    expected_choices: usize,
+    proven: bool,
+    done: bool,
+}
+
+#[derive(Debug)]
+struct ChoiceState {
+    index: u32,
+    calls: Vec<CallState>,
+    finish: Option<(FinishReason, Option<Str>)>,
+}
+
+/// One tool call of a choice; its place in the list is its number.
+#[derive(Debug, Default)]
+struct CallState {
+    /// The number that the provider gave it, if any.
+    upstream: Option<u32>,
+    upstream_id: String,
+    name: String,
+    has_arguments: bool,
+}
+
+impl CallState {
+    /// Whether a piece with the same number goes on with this call. Providers repeat ids and names, leave either out, or give every
+    /// call the same number or none: another id with a name begins a new call, and so does another name without an id, or any
+    /// name where there is neither id nor number.
+    fn continues(&self, piece: &ToolPiece<'_>) -> bool {
+        if piece.name.is_empty() || self.name.is_empty() {
+            return piece.id.is_empty() || self.upstream_id.is_empty() || self.upstream_id == piece.id || piece.index.is_some();
+        }
+        if !piece.id.is_empty() && !self.upstream_id.is_empty() {
+            return self.upstream_id == piece.id;
+        }
+        piece.index.is_some() && self.name == piece.name
+    }
+}
+
+/// A piece of a tool call as a provider gives it; empty where it says nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ToolPiece<'a> {
+    /// The provider's own number for the call.
+    pub index: Option<u32>,
+    pub id: &'a str,
+    pub name: &'a str,
+    pub arguments: &'a str,
+}
+
+impl Emitter {
+    /// `model` stands in until the provider names the one that answers.
+    pub fn new(model: Str, expected_choices: u32, wants_usage: bool) -> Self {
+        Self {
+            ready: VecDeque::new(),
+            answer: Accumulator::default(),
+            id: Str::default(),
+            model,
+            created: 0,
+            system_fingerprint: None,
+            service_tier: None,
+            loose: Extra::default(),
+            choices: Vec::new(),
+            usage: None,
+            wants_usage,
+            expected_choices: expected_choices.max(1) as usize,
+            proven: false,
+            done: false,
+        }
+    }
+
+    /// Names the answer. The first value that is not empty counts, and none after the first chunk.
+    pub fn identify(&mut self, id: &str, model: &str, created: i64) {
+        if !self.choices.is_empty() {
+            return;
+        }
+        if self.id.is_empty() && !id.is_empty() {
+            self.id = id.into();
+        }
+        if !model.is_empty() && self.model != *model {
+            self.model = model.into();
+        }
+        if self.created == 0 && created > 0 {
+            self.created = created;
+        }
+    }
+
+    pub fn system_fingerprint(&mut self, fingerprint: &str) {
+        set_if_new(&mut self.system_fingerprint, fingerprint);
+    }
+
+    pub fn service_tier(&mut self, tier: &str) {
+        set_if_new(&mut self.service_tier, tier);
+    }
+
+    /// Carries fields that belong to no delta.
+    pub fn extra(&mut self, extra: Extra) {
+        self.loose.merge(extra);
+    }
+
+    /// Begins a choice even if nothing is said in it yet.
+    pub fn begin(&mut self, choice: u32) {
+        self.choice(choice);
+    }
+
+    pub fn text(&mut self, choice: u32, text: String) {
+        if !text.is_empty() {
+            self.delta(choice, Delta { content: Some(text), ..Delta::default() }, None);
+        }
+    }
+
+    pub fn reasoning(&mut self, choice: u32, text: String) {
+        if !text.is_empty() {
+            self.delta(choice, Delta { reasoning_content: Some(text), ..Delta::default() }, None);
+        }
+    }
+
+    /// Adds to a choice. Its role is dropped (the role chunk says it), and so is a delta that says nothing.
+    pub fn delta(&mut self, choice: u32, mut delta: Delta, logprobs: Option<Box<Value>>) {
+        self.choice(choice);
+        delta.role = None;
+        if !delta.has_token() && delta.extra.is_empty() && logprobs.is_none() {
+            return;
+        }
+        self.push(ChunkChoice { index: choice, delta, logprobs, ..ChunkChoice::default() });
+    }
+
+    /// Gives a piece of a tool call its number, id and name by what came before, or nothing if it adds nothing.
+    pub fn tool_piece(&mut self, choice: u32, piece: ToolPiece<'_>) -> Option<ToolCallDelta> {
+        let piece = ToolPiece { id: if piece.id == "null" { "" } else { piece.id }, ..piece };
+        let calls = &mut self.choice(choice).calls;
+        let known = calls.iter().rposition(|call| call.upstream == piece.index).filter(|&at| calls[at].continues(&piece));
+        let begins = known.is_none();
+        let at = known.unwrap_or_else(|| {
+            calls.push(CallState { upstream: piece.index, ..CallState::default() });
+            calls.len() - 1
+        });
+        let call = &mut calls[at];
+        if call.upstream_id.is_empty() {
+            piece.id.clone_into(&mut call.upstream_id);
+        }
+        let name = (call.name.is_empty() && !piece.name.is_empty()).then(|| piece.name.to_owned());
+        if let Some(name) = &name {
+            call.name.clone_from(name);
+        }
+        call.has_arguments |= !piece.arguments.is_empty();
+        if !begins && name.is_none() && piece.arguments.is_empty() {
+            return None;
+        }
+        Some(ToolCallDelta {
+            index: u32::try_from(at).unwrap_or(u32::MAX),
+            id: begins.then(|| if piece.id.is_empty() { format!("call_{}", random_name()) } else { piece.id.to_owned() }),
+            kind: begins.then(|| Str::from_static("function")),
+            function: Some(FunctionDelta { name, arguments: Some(piece.arguments.to_owned()), ..FunctionDelta::default() }),
+            extra: Extra::default(),
+        })
+    }
+
+    /// Adds a piece of a tool call as a chunk of its own.
+    pub fn tool(&mut self, choice: u32, piece: ToolPiece<'_>) {
+        self.tool_with(choice, piece, Extra::default());
+    }
+
+    /// As [`Self::tool`], with fields to be carried on the call (a signature, say).
+    pub fn tool_with(&mut self, choice: u32, piece: ToolPiece<'_>, extra: Extra) {
+        let call = self.tool_piece(choice, piece);
+        if let Some(call) = call {
+            self.delta(choice, Delta { tool_calls: vec![ToolCallDelta { extra, ..call }], ..Delta::default() }, None);
+        }
+    }
+
+    /// Why a choice ended. It is held until the stream ends; the last one said counts.
+    pub fn finish(&mut self, choice: u32, reason: FinishReason, native: Option<Str>) {
+        self.choice(choice).finish = Some((reason, native));
+        let finished = self.choices.iter().filter(|choice| choice.finish.is_some()).count();
+        if finished == self.choices.len() && finished >= self.expected_choices {
+            self.proven = true;
+        }
+    }
+
+    /// The counts so far; the last ones said count.
+    pub fn usage(&mut self, usage: Usage) {
+        self.usage = Some(Box::new(usage));
+    }
+
+    pub fn current_usage(&self) -> Option<&Usage> {
+        self.usage.as_deref()
+    }
+
+    /// Whether a choice has called a tool.
+    pub fn has_tool_calls(&self, choice: u32) -> bool {
+        self.choices.iter().any(|state| state.index == choice && !state.calls.is_empty())
+    }
+
+    /// The provider's proof that the answer is whole, though more may follow.
+    pub fn prove(&mut self) {
+        self.proven = true;
+    }
+
+    /// The provider's proof that the answer is whole and nothing follows.
+    pub fn done(&mut self) {
+        self.proven = true;
+        self.done = true;
+    }
+
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether anything has been said at all.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.choices.is_empty()
+    }
+
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<ChatCompletionChunk> {
+        self.ready.pop_front()
+    }
+
+    pub(crate) fn take_ready(&mut self) -> Vec<ChatCompletionChunk> {
+        self.ready.drain(..).collect()
+    }
+
+    pub(crate) fn answer(&self) -> &Accumulator {
+        &self.answer
+    }
+
+    /// The stream is whole: arguments that never came become `{}`, every choice gets its finish chunk, and the usage follows.
+    pub(crate) fn close(&mut self) {
+        if self.choices.is_empty() {
+            self.choice(0);
+        }
+        for at in 0..self.choices.len() {
+            let state = &mut self.choices[at];
+            let index = state.index;
+            let empty_calls: Vec<ToolCallDelta> = state
+                .calls
+                .iter()
+                .enumerate()
+                .filter(|(_, call)| !call.has_arguments)
+                .map(|(number, _)| ToolCallDelta {
+                    index: u32::try_from(number).unwrap_or(u32::MAX),
+                    function: Some(FunctionDelta { arguments: Some("{}".to_owned()), ..FunctionDelta::default() }),
+                    ..ToolCallDelta::default()
+                })
+                .collect();
+            let (reason, native) = state.finish.take().unwrap_or_else(|| {
+                (if state.calls.is_empty() { FinishReason::STOP } else { FinishReason::TOOL_CALLS }, None)
+            });
+            if !empty_calls.is_empty() {
+                self.push(ChunkChoice {
+                    index,
+                    delta: Delta { tool_calls: empty_calls, ..Delta::default() },
+                    ..ChunkChoice::default()
+                });
+            }
+            self.push(ChunkChoice { index, finish_reason: Some(reason), native_finish_reason: native, ..ChunkChoice::default() });
+        }
+        if let Some(usage) = self.usage.take() {
+            self.answer.set_usage(&usage);
+            if self.wants_usage {
+                let chunk = ChatCompletionChunk { usage: Some(usage), ..self.chunk(Vec::new()) };
+                self.ready.push_back(chunk);
+            }
+        }
+    }
+
+    /// The stream broke off: what is known of the usage still belongs to the partial answer.
+    pub(crate) fn abandon(&mut self) {
+        if let Some(usage) = self.usage.take() {
+            self.answer.set_usage(&usage);
+        }
+    }
+
+    /// The state of a choice; its role chunk goes out when it is first spoken of.
+    fn choice(&mut self, index: u32) -> &mut ChoiceState {
+        let at = match self.choices.iter().position(|choice| choice.index == index) {
+            Some(at) => at,
+            None => {
+                if self.choices.is_empty() {
+                    self.settle_identity();
+                }
+                self.choices.push(ChoiceState { index, calls: Vec::new(), finish: None });
+                let delta = Delta { role: Some(Role::ASSISTANT), content: Some(String::new()), ..Delta::default() };
+                self.push(ChunkChoice { index, delta, ..ChunkChoice::default() });
+                self.choices.len() - 1
+            }
+        };
+        &mut self.choices[at]
+    }
+
+    fn settle_identity(&mut self) {
+        if self.id.is_empty() {
+            self.id = format!("chatcmpl-{}", random_name()).into();
+        }
+        if self.created == 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            self.created = i64::try_from(now).unwrap_or(i64::MAX);
+        }
+    }
+
+    fn push(&mut self, choice: ChunkChoice) {
+        let mut chunk = self.chunk(vec![choice]);
+        chunk.extra = std::mem::take(&mut self.loose);
+        self.answer.push(&chunk);
+        self.ready.push_back(chunk);
+    }
+
+    fn chunk(&self, choices: Vec<ChunkChoice>) -> ChatCompletionChunk {
+        ChatCompletionChunk {
+            id: self.id.clone(),
+            created: self.created,
+            model: self.model.clone(),
+            choices,
+            usage: None,
+            system_fingerprint: self.system_fingerprint.clone(),
+            service_tier: self.service_tier.clone(),
+            extra: Extra::default(),
+        }
+    }
+}
+
+fn set_if_new(slot: &mut Option<Str>, value: &str) {
+    if !value.is_empty() && slot.as_deref() != Some(value) {
+        *slot = Some(value.into());
+    }
+}
+
+/// A name that is unlikely to come twice, for ids that a provider left out. Nothing secret hangs on it.
+fn random_name() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let half = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:016x}{:08x}", half(), half() >> 32)
+}
