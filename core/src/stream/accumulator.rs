@@ -56,6 +56,21 @@ impl Accumulator {
         &self.answer
     }
 
+    /// Whether the model has said anything yet.
+    pub(crate) fn has_token(&self) -> bool {
+        self.answer.choices.iter().any(|choice| {
+            let message = &choice.message;
+            message.content.is_some()
+                || message.reasoning_content.is_some()
+                || message.refusal.is_some()
+                || !message.tool_calls.is_empty()
+                || !message.thinking_blocks.is_empty()
+                || !message.reasoning_details.is_empty()
+                || message.function_call.is_some()
+                || message.audio.is_some()
+        })
+    }
+
     /// The answer so far, its choices in order.
     pub fn to_completion(&self) -> ChatCompletion {
         let mut answer = self.answer.clone();

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
 
 use super::accumulator::Accumulator;
 use crate::types::{ChatCompletionChunk, ChunkChoice, Delta, Extra, FinishReason, FunctionDelta, Role, Str, ToolCallDelta, Usage};
@@ -36,6 +35,8 @@ struct ChoiceState {
     index: u32,
     calls: Vec<CallState>,
     finish: Option<(FinishReason, Option<Str>)>,
+    /// Unknown fields that came without a delta.
+    loose: Extra,
 }
 
 /// One tool call of a choice; its place in the list is its number.
@@ -130,24 +131,34 @@ impl Emitter {
 
     pub fn text(&mut self, choice: u32, text: String) {
         if !text.is_empty() {
-            self.delta(choice, Delta { content: Some(text), ..Delta::default() }, None);
+            self.delta(choice, Delta { content: Some(text), ..Delta::default() });
         }
     }
 
     pub fn reasoning(&mut self, choice: u32, text: String) {
         if !text.is_empty() {
-            self.delta(choice, Delta { reasoning_content: Some(text), ..Delta::default() }, None);
+            self.delta(choice, Delta { reasoning_content: Some(text), ..Delta::default() });
         }
     }
 
-    /// Adds to a choice. Its role is dropped (the role chunk says it), and so is a delta that says nothing.
-    pub fn delta(&mut self, choice: u32, mut delta: Delta, logprobs: Option<Box<Value>>) {
-        self.choice(choice);
-        delta.role = None;
-        if !delta.has_token() && delta.extra.is_empty() && logprobs.is_none() {
+    pub fn delta(&mut self, choice: u32, delta: Delta) {
+        self.add(ChunkChoice { index: choice, delta, ..ChunkChoice::default() });
+    }
+
+    /// Adds to a choice. The role is dropped (the role chunk says it), and so is a delta that says nothing; fields that came with
+    /// nothing else ride on the choice's next chunk.
+    pub fn add(&mut self, mut choice: ChunkChoice) {
+        let state = self.choice(choice.index);
+        choice.delta.role = None;
+        if !choice.delta.has_token() && choice.delta.extra.is_empty() && choice.logprobs.is_none() {
+            state.loose.merge(choice.extra);
             return;
         }
-        self.push(ChunkChoice { index: choice, delta, logprobs, ..ChunkChoice::default() });
+        if !state.loose.is_empty() {
+            let own = std::mem::replace(&mut choice.extra, std::mem::take(&mut state.loose));
+            choice.extra.merge(own);
+        }
+        self.push(choice);
     }
 
     /// Gives a piece of a tool call its number, id and name by what came before, or nothing if it adds nothing.
@@ -190,7 +201,7 @@ impl Emitter {
     pub fn tool_with(&mut self, choice: u32, piece: ToolPiece<'_>, extra: Extra) {
         let call = self.tool_piece(choice, piece);
         if let Some(call) = call {
-            self.delta(choice, Delta { tool_calls: vec![ToolCallDelta { extra, ..call }], ..Delta::default() }, None);
+            self.delta(choice, Delta { tool_calls: vec![ToolCallDelta { extra, ..call }], ..Delta::default() });
         }
     }
 
@@ -279,6 +290,7 @@ impl Emitter {
             let (reason, native) = state.finish.take().unwrap_or_else(|| {
                 (if state.calls.is_empty() { FinishReason::STOP } else { FinishReason::TOOL_CALLS }, None)
             });
+            let extra = std::mem::take(&mut state.loose);
             if !empty_calls.is_empty() {
                 self.push(ChunkChoice {
                     index,
@@ -286,7 +298,7 @@ impl Emitter {
                     ..ChunkChoice::default()
                 });
             }
-            self.push(ChunkChoice { index, finish_reason: Some(reason), native_finish_reason: native, ..ChunkChoice::default() });
+            self.push(ChunkChoice { index, finish_reason: Some(reason), native_finish_reason: native, extra, ..ChunkChoice::default() });
         }
         if let Some(usage) = self.usage.take() {
             self.answer.set_usage(&usage);
@@ -312,7 +324,7 @@ impl Emitter {
                 if self.choices.is_empty() {
                     self.settle_identity();
                 }
-                self.choices.push(ChoiceState { index, calls: Vec::new(), finish: None });
+                self.choices.push(ChoiceState { index, calls: Vec::new(), finish: None, loose: Extra::default() });
                 let delta = Delta { role: Some(Role::ASSISTANT), content: Some(String::new()), ..Delta::default() };
                 self.push(ChunkChoice { index, delta, ..ChunkChoice::default() });
                 self.choices.len() - 1

@@ -1,0 +1,176 @@
+//! What a client and a call can be told. The same names, as JSON, configure every language's client.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::catalog::Host;
+
+/// A client's configuration. Every field has a default; in JSON, durations are seconds, and `null` or 0 switches a deadline off.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClientConfig {
+    /// The key of `provider`, or else of the first request's provider. It is never sent to another.
+    #[serde(deserialize_with = "optional_secret")]
+    pub api_key: Option<SecretString>,
+    /// The base URL of the same provider.
+    pub base_url: Option<String>,
+    /// The provider that `api_key` and `base_url` belong to, and that a model without a prefix is asked of.
+    pub provider: Option<String>,
+    /// Keys by provider.
+    #[serde(deserialize_with = "secrets")]
+    pub api_keys: HashMap<String, SecretString>,
+    /// Base URLs by provider.
+    pub base_urls: HashMap<String, String>,
+    /// OpenAI-compatible hosts beside those of the catalogue.
+    pub hosts: Vec<Host>,
+    /// Headers sent with every request.
+    pub headers: HashMap<String, String>,
+    #[serde(flatten)]
+    pub timeouts: Timeouts,
+    #[serde(flatten)]
+    pub retries: Retries,
+    #[serde(flatten)]
+    pub network: NetworkOptions,
+    /// Leave out what a provider cannot do, rather than refuse the request.
+    pub drop_unsupported: bool,
+    /// The largest event or answer that is buffered, in bytes. 16 MiB unless set.
+    pub max_event_bytes: Option<usize>,
+    /// Put prompts and answers into traces.
+    pub trace_content: bool,
+}
+
+/// The deadlines. An unset one has its default; `Some(Duration::ZERO)` switches it off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Timeouts {
+    /// Until the connection takes the request. 10 s unless set.
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Option<Duration>,
+    /// From the request to the first token; a ping or an empty role chunk is none. 10 minutes unless set.
+    #[serde(deserialize_with = "duration")]
+    pub first_token_timeout: Option<Duration>,
+    /// Between chunks. 5 minutes unless set.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Option<Duration>,
+    /// For the whole call, retries included. Off unless set.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Option<Duration>,
+}
+
+/// How often and how soon a failed call is tried again before its first chunk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Retries {
+    /// 2 unless set.
+    pub max_retries: Option<u32>,
+    /// The first wait, doubled each time and varied by chance. Half a second unless set.
+    #[serde(deserialize_with = "duration")]
+    pub retry_base_delay: Option<Duration>,
+    /// The longest wait; a provider that asks for a longer one is not waited for. 60 s unless set.
+    #[serde(deserialize_with = "duration")]
+    pub retry_max_delay: Option<Duration>,
+}
+
+/// How the network is reached.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct NetworkOptions {
+    /// A proxy for everything; an empty one for none. Unset: as the environment says.
+    pub proxy: Option<String>,
+    /// Certificates to trust beside the system's, in PEM form.
+    pub root_certificates: Vec<String>,
+    pub client_certificate: Option<ClientCertificate>,
+    pub user_agent: Option<String>,
+    pub http1_only: bool,
+    /// HTTP/2 without negotiation, also over plain `http`.
+    pub http2_only: bool,
+}
+
+/// A certificate that this client shows, with its chain and key, in PEM form.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificate {
+    pub certificates: String,
+    pub private_key: String,
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCertificate { .. }")
+    }
+}
+
+/// What one call may set otherwise than its client.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestOptions {
+    pub headers: HashMap<String, String>,
+    #[serde(flatten)]
+    pub timeouts: Timeouts,
+    #[serde(flatten)]
+    pub retries: Retries,
+    pub drop_unsupported: Option<bool>,
+}
+
+impl ClientConfig {
+    /// Reads a configuration from JSON, as every language hands it over.
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json)
+            .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the client's configuration is wrong: {error}")).with_source(error))
+    }
+
+    pub(crate) fn event_cap(&self) -> usize {
+        const DEFAULT: usize = 16 * 1024 * 1024;
+        self.max_event_bytes.unwrap_or(DEFAULT)
+    }
+}
+
+impl RequestOptions {
+    /// Reads a call's options from JSON.
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json)
+            .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the call's options are wrong: {error}")).with_source(error))
+    }
+}
+
+/// The deadlines in force for a call; `None` is no deadline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    pub connect: Option<Duration>,
+    pub first_token: Option<Duration>,
+    pub idle: Option<Duration>,
+    pub total: Option<Duration>,
+}
+
+impl Deadlines {
+    pub(crate) fn of(call: &Timeouts, client: &Timeouts) -> Self {
+        let choose = |call: Option<Duration>, client: Option<Duration>, default: u64| {
+            Some(call.or(client).unwrap_or(Duration::from_secs(default))).filter(|limit| !limit.is_zero())
+        };
+        Self {
+            connect: choose(call.connect_timeout, client.connect_timeout, 10),
+            first_token: choose(call.first_token_timeout, client.first_token_timeout, 600),
+            idle: choose(call.idle_timeout, client.idle_timeout, 300),
+            total: choose(call.timeout, client.timeout, 0),
+        }
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Duration>, D::Error> {
+    // `null` is said on purpose: the deadline is off.
+    let seconds = Option::<f64>::deserialize(deserializer)?.unwrap_or(0.0);
+    Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| serde::de::Error::custom("a duration is a number of seconds, 0 or more"))
+}
+
+fn optional_secret<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
+}
+
+fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<HashMap<String, SecretString>, D::Error> {
+    Ok(HashMap::<String, String>::deserialize(deserializer)?.into_iter().map(|(name, key)| (name, key.into())).collect())
+}

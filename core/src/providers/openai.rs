@@ -1,0 +1,381 @@
+//! The OpenAI dialect, as OpenAI speaks it and as a hundred hosts and gateways do.
+//!
+//! It is one tolerant dialect: every odd shape is read whatever host it is said to come from, since gateways relay them.
+
+mod wire;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::failure::{self, Failure};
+use super::{Call, Outgoing, Provider, Translator, key_header};
+use crate::decode::{Event, EventKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stream::{Emitter, ToolPiece};
+use crate::types::{
+    ChatCompletion, ChatCompletionRequest, ChunkChoice, Delta, FinishReason, Role, Str, StreamOptions, ThinkingBlock, Usage,
+};
+use wire::{Loose, WireChoice, WireChunk, WireDelta, WireToolCall};
+
+#[derive(Debug)]
+pub(crate) struct OpenAi;
+
+impl Provider for OpenAi {
+    fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = &call.target.key {
+            key_header(&mut headers, AUTHORIZATION, "Bearer ", key)?;
+        }
+        for (name, value) in &call.target.host.quirks.extra_headers {
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+                headers.insert(name, value);
+            }
+        }
+        let body = body(call)?;
+        Ok(Outgoing {
+            url: format!("{}/chat/completions", call.target.base_url),
+            headers,
+            body: Bytes::from(serde_json::to_vec(&body).expect("a request holds only what JSON can carry")),
+        })
+    }
+
+    fn translator(&self, call: &Call<'_>) -> Box<dyn Translator> {
+        let quirks = &call.target.host.quirks;
+        Box::new(ChunkReader {
+            reasoning_excluded: quirks.reasoning_excluded_from_completion,
+            lenient_end: quirks.lenient_end,
+        })
+    }
+
+    fn answer(&self, body: &str, call: &Call<'_>) -> Result<ChatCompletion> {
+        let value: Value = serde_json::from_str(body).map_err(|_| failure::not_an_answer(body))?;
+        if let Some(failure) = Failure::read(&value) {
+            return Err(failure.inside_stream(body));
+        }
+        if value.get("choices").is_none_or(|choices| !choices.is_array()) {
+            return Err(failure::not_an_answer(body));
+        }
+        // A whole answer goes the way of a stream of one event, so that both mean the same.
+        let mut out = Emitter::new(call.target.model.clone(), 1, true);
+        let mut reader = ChunkReader {
+            reasoning_excluded: call.target.host.quirks.reasoning_excluded_from_completion,
+            lenient_end: false,
+        };
+        reader.whole(body, &mut out)?;
+        out.close();
+        Ok(out.answer().to_completion())
+    }
+}
+
+/// The request as this host takes it.
+fn body(call: &Call<'_>) -> Result<ChatCompletionRequest> {
+    let quirks = &call.target.host.quirks;
+    let mut body = call.request.clone();
+    body.model = (&*call.target.model).into();
+    body.stream = Some(call.stream);
+    if call.stream && !quirks.no_stream_options {
+        // Always asked for: the final response carries the usage even where the caller wants no usage chunk.
+        body.stream_options.get_or_insert_with(StreamOptions::default).include_usage = Some(true);
+    } else {
+        body.stream_options = None;
+    }
+    match quirks.max_tokens_field.as_deref() {
+        Some("max_tokens") => body.max_tokens = body.max_tokens.or(body.max_completion_tokens.take()),
+        Some("max_completion_tokens") => body.max_completion_tokens = body.max_completion_tokens.or(body.max_tokens.take()),
+        _ => {}
+    }
+    if quirks.clamp_temperature_zero && body.temperature == Some(0.0) {
+        body.temperature = Some(1e-8);
+    }
+    for field in &quirks.unsupported {
+        drop_unsupported(&mut body, field, call)?;
+    }
+    for message in &mut body.messages {
+        // Only the provider that signed it can read it.
+        message.thinking_blocks = Vec::new();
+        if call.target.host.name == "openai" {
+            message.reasoning_content = None;
+            message.reasoning_details = Vec::new();
+            message.annotations = Vec::new();
+        }
+        if quirks.no_message_name {
+            message.name = None;
+        }
+        if quirks.no_developer_role && message.role == Role::DEVELOPER {
+            message.role = Role::SYSTEM;
+        }
+    }
+    Ok(body)
+}
+
+/// Takes out a field that the host refuses. One that changes the answer is an error, unless the caller would rather go without.
+fn drop_unsupported(body: &mut ChatCompletionRequest, field: &str, call: &Call<'_>) -> Result<()> {
+    let changes_the_answer = match field {
+        "n" => body.n.take().is_some_and(|n| n > 1),
+        "logit_bias" => body.logit_bias.take().is_some(),
+        "logprobs" => body.logprobs.take().unwrap_or(false),
+        "top_logprobs" => body.top_logprobs.take().is_some(),
+        "tool_choice" => body.tool_choice.take().is_some_and(|choice| choice != crate::types::ToolChoice::Auto),
+        "seed" => body.seed.take().is_some(),
+        "stop" => body.stop.take().is_some(),
+        "parallel_tool_calls" => body.parallel_tool_calls.take() == Some(false),
+        "presence_penalty" => body.presence_penalty.take().is_some_and(|penalty| penalty != 0.0),
+        "frequency_penalty" => body.frequency_penalty.take().is_some_and(|penalty| penalty != 0.0),
+        "response_format" => body.response_format.take().is_some(),
+        other => body.extra.remove(other).is_some(),
+    };
+    if changes_the_answer && !call.drop_unsupported {
+        let message = format!("this provider does not support `{field}`; leave it out, or set `drop_unsupported`");
+        return Err(Error::new(ErrorKind::InvalidRequest, message).with_param(Some(field.to_owned())));
+    }
+    Ok(())
+}
+
+/// Reads a stream of chunks.
+#[derive(Debug)]
+struct ChunkReader {
+    reasoning_excluded: bool,
+    lenient_end: bool,
+}
+
+impl Translator for ChunkReader {
+    fn event(&mut self, event: &Event<'_>, out: &mut Emitter) -> Result<()> {
+        let data = event.data.trim_ascii();
+        if data.is_empty() {
+            return Ok(());
+        }
+        if data == "[DONE]" {
+            out.done();
+            return Ok(());
+        }
+        if event.name == "error" {
+            return Err(read_error(data));
+        }
+        match self.chunk(data, out) {
+            Err(_) if event.kind == EventKind::Unterminated => Ok(()),
+            Err(error) if event.kind == EventKind::Stray && error.kind() == ErrorKind::Protocol => {
+                Err(failure::not_an_answer(data))
+            }
+            result => result,
+        }
+    }
+
+    fn end(&mut self, out: &mut Emitter) -> Result<()> {
+        if self.lenient_end && out.has_begun() {
+            out.prove();
+        }
+        Ok(())
+    }
+}
+
+impl ChunkReader {
+    fn chunk(&mut self, data: &str, out: &mut Emitter) -> Result<()> {
+        let chunk = match serde_json::from_str::<WireChunk<'_>>(data) {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                let Some(mended) = mend_surrogates(data) else { return Err(malformed(data, error)) };
+                return self.chunk(&mended, out);
+            }
+        };
+        if chunk.is_error() {
+            return Err(read_error(data));
+        }
+        if chunk.choices.iter().any(|choice| choice.delta.is_none() && choice.message.is_some()) {
+            return self.whole(data, out);
+        }
+        self.read(chunk, out)
+    }
+
+    /// A whole answer where a chunk was expected, or as the answer of a call without a stream.
+    fn whole(&mut self, data: &str, out: &mut Emitter) -> Result<()> {
+        let mut chunk: WireChunk<'_> = serde_json::from_str(data).map_err(|error| malformed(data, error))?;
+        for choice in &mut chunk.choices {
+            choice.delta = choice.delta.take().or_else(|| choice.message.take());
+        }
+        let choices = chunk.choices.len();
+        self.read(chunk, out)?;
+        if choices > 0 {
+            out.done();
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, chunk: WireChunk<'_>, out: &mut Emitter) -> Result<()> {
+        out.identify(chunk.id.as_str(), chunk.model.as_str(), chunk.created);
+        out.system_fingerprint(chunk.system_fingerprint.as_str());
+        out.service_tier(chunk.service_tier.as_str());
+        let usage = chunk.usage.or_else(|| chunk.extra.get("x_groq")?.get("usage").cloned());
+        if let Some(usage) = usage.and_then(Usage::from_loose) {
+            out.usage(self.whole_count(usage));
+        }
+        out.extra(chunk.extra);
+        for (at, choice) in chunk.choices.into_iter().enumerate() {
+            read_choice(choice, u32::try_from(at).unwrap_or(0), out)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the reasoning to the completion where the host leaves it out.
+    fn whole_count(&self, mut usage: Usage) -> Usage {
+        let reasoning = usage.completion_tokens_details.as_ref().and_then(|details| details.reasoning_tokens).unwrap_or(0);
+        let left_out = usage.total_tokens == usage.prompt_tokens + usage.completion_tokens + reasoning;
+        if self.reasoning_excluded && reasoning > 0 && left_out {
+            usage.completion_tokens += reasoning;
+        }
+        usage
+    }
+}
+
+fn read_choice(choice: WireChoice<'_>, at: u32, out: &mut Emitter) -> Result<()> {
+    let index = choice.index.unwrap_or(at);
+    out.begin(index);
+    let mut thinking = None;
+    let delta = choice.delta.map(|wire| read_delta(wire, index, &mut thinking, out)).unwrap_or_default();
+    out.reasoning(index, thinking.unwrap_or_default());
+    out.add(ChunkChoice { index, delta, logprobs: choice.logprobs.map(Box::new), extra: choice.extra, ..ChunkChoice::default() });
+    let native = choice.native_finish_reason.into_text();
+    if let Some(reason) = choice.finish_reason.into_text() {
+        if reason == "error" {
+            return Err(Error::new(ErrorKind::Server, "the provider ended the answer with an error").with_code(native.map(Cow::into_owned)));
+        }
+        let mapped = finish_reason(&reason);
+        let native = native.map(Cow::into_owned).or_else(|| (mapped != *reason).then(|| reason.into_owned()));
+        out.finish(index, mapped, native.map(Str::from));
+    }
+    Ok(())
+}
+
+/// OpenAI's word for a finish reason; what is not known passes through.
+fn finish_reason(native: &str) -> FinishReason {
+    match native {
+        "eos" | "eos_token" | "end_turn" | "stop_sequence" => FinishReason::STOP,
+        "model_length" | "max_tokens" => FinishReason::LENGTH,
+        "sensitive" => FinishReason::CONTENT_FILTER,
+        other => FinishReason::from(other),
+    }
+}
+
+fn read_delta(wire: WireDelta<'_>, choice: u32, reasoning_in_content: &mut Option<String>, out: &mut Emitter) -> Delta {
+    let mut delta = Delta { extra: wire.extra, ..Delta::default() };
+    match wire.content {
+        Loose::Absent => {}
+        Loose::Text(text) => delta.content = Some(text.into_owned()),
+        Loose::Other(parts) => read_parts(&parts, &mut delta, reasoning_in_content),
+    }
+    delta.refusal = wire.refusal.into_text().map(Cow::into_owned);
+    let details = wire.reasoning_details.unwrap_or_default();
+    delta.reasoning_content = [wire.reasoning_content, wire.reasoning]
+        .into_iter()
+        .find_map(|reasoning| reasoning.into_text().filter(|text| !text.is_empty()))
+        .map(Cow::into_owned)
+        .or_else(|| details_text(&details));
+    delta.reasoning_details = details;
+    delta.annotations = wire.annotations;
+    delta.audio = wire.audio.map(Box::new);
+    delta.function_call = wire.function_call.map(Box::new);
+    for call in wire.tool_calls {
+        let WireToolCall { index, id, name, arguments, extra } = call;
+        let arguments = match arguments {
+            Loose::Absent => Cow::Borrowed(""),
+            Loose::Text(text) => text,
+            Loose::Other(value) => Cow::Owned(value.to_string()),
+        };
+        let piece = ToolPiece { index, id: id.as_str(), name: name.as_str(), arguments: &arguments };
+        if let Some(mut call) = out.tool_piece(choice, piece) {
+            call.extra = extra;
+            delta.tool_calls.push(call);
+        }
+    }
+    delta
+}
+
+/// Content as a list of parts: text, thinking (Mistral), references.
+fn read_parts(parts: &Value, delta: &mut Delta, reasoning: &mut Option<String>) {
+    let text_of = |part: &Value| part.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
+    for part in parts.as_array().map(Vec::as_slice).unwrap_or_default() {
+        match part.get("type").and_then(Value::as_str) {
+            Some("text") => delta.content.get_or_insert_default().push_str(&text_of(part)),
+            Some("thinking") => {
+                let thinking = match part.get("thinking") {
+                    Some(Value::String(text)) => text.clone(),
+                    Some(Value::Array(parts)) => parts.iter().map(text_of).collect(),
+                    _ => String::new(),
+                };
+                if let Some(signature) = part.get("signature").and_then(Value::as_str) {
+                    delta.thinking_blocks.push(ThinkingBlock {
+                        kind: Str::from_static("thinking"),
+                        thinking: Some(thinking.clone()),
+                        signature: Some(signature.to_owned()),
+                        ..ThinkingBlock::default()
+                    });
+                }
+                reasoning.get_or_insert_default().push_str(&thinking);
+            }
+            _ => {
+                let carried = delta.extra.remove("content_parts");
+                let mut list = match carried {
+                    Some(Value::Array(list)) => list,
+                    _ => Vec::new(),
+                };
+                list.push(part.clone());
+                delta.extra.insert("content_parts", Value::Array(list));
+            }
+        }
+    }
+}
+
+fn details_text(details: &[Value]) -> Option<String> {
+    let text: String = details
+        .iter()
+        .filter_map(|detail| detail.get("text").or_else(|| detail.get("summary")).and_then(Value::as_str))
+        .collect();
+    (!text.is_empty()).then_some(text)
+}
+
+fn read_error(data: &str) -> Error {
+    match serde_json::from_str::<Value>(data) {
+        Ok(value) => match Failure::read(&value) {
+            Some(failure) => failure.inside_stream(data),
+            None => Failure { message: value.to_string(), ..Failure::default() }.inside_stream(data),
+        },
+        Err(_) => Failure { message: data.to_owned(), ..Failure::default() }.inside_stream(data),
+    }
+}
+
+fn malformed(data: &str, error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Protocol, format!("the provider sent a chunk that is no JSON of its format ({error})"))
+        .with_body(data)
+        .with_source(error)
+}
+
+/// Replaces halves of surrogate pairs, which some hosts send when they cut an emoji in two, by U+FFFD. `None` where there are none.
+fn mend_surrogates(data: &str) -> Option<String> {
+    let unit = |at: usize| {
+        let escape = data.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(escape, 16).ok()
+    };
+    let mut mended = String::with_capacity(data.len());
+    let (mut at, mut kept, mut found) = (0, 0, false);
+    while let Some(step) = data[at..].find('\\') {
+        at += step;
+        match unit(at) {
+            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
+            Some(0xD800..=0xDFFF) => {
+                mended.push_str(&data[kept..at]);
+                mended.push_str("\\ufffd");
+                at += 6;
+                kept = at;
+                found = true;
+            }
+            Some(_) => at += 6,
+            None => at += 1 + data[at + 1..].chars().next().map_or(0, char::len_utf8),
+        }
+    }
+    mended.push_str(&data[kept..]);
+    found.then_some(mended)
+}

@@ -1,0 +1,3 @@
+//! What is done when a call fails: trying again.
+
+pub(crate) mod retry;

@@ -1,0 +1,103 @@
+//! What a call tells `tracing`: a span with OpenTelemetry's names for generative AI, events for attempts. No prompt, no answer and no
+//! key is in it, unless `trace_content` asks for the first two.
+
+use std::time::Instant;
+
+use tracing::{Span, field};
+
+use crate::error::Error;
+use crate::types::{ChatCompletion, ChatCompletionRequest};
+
+/// One call, retries included.
+#[derive(Debug, Clone)]
+pub(crate) struct CallSpan {
+    span: Span,
+    started: Instant,
+    trace_content: bool,
+}
+
+impl CallSpan {
+    pub(crate) fn new(request: &ChatCompletionRequest, stream: bool, trace_content: bool) -> Self {
+        let span = tracing::info_span!(
+            target: "literllm",
+            "chat",
+            "gen_ai.operation.name" = "chat",
+            "gen_ai.provider.name" = field::Empty,
+            "gen_ai.request.model" = request.model.first(),
+            "gen_ai.request.stream" = stream,
+            "gen_ai.request.max_tokens" = request.output_limit(),
+            "gen_ai.request.temperature" = request.temperature,
+            "gen_ai.response.model" = field::Empty,
+            "gen_ai.response.id" = field::Empty,
+            "gen_ai.response.finish_reasons" = field::Empty,
+            "gen_ai.response.time_to_first_chunk" = field::Empty,
+            "gen_ai.usage.input_tokens" = field::Empty,
+            "gen_ai.usage.output_tokens" = field::Empty,
+            "gen_ai.input.messages" = field::Empty,
+            "gen_ai.output.messages" = field::Empty,
+            "literllm.attempts" = field::Empty,
+            "error.type" = field::Empty,
+        );
+        if trace_content && !span.is_disabled() {
+            span.record("gen_ai.input.messages", serde_json::to_string(&request.messages).unwrap_or_default());
+        }
+        Self { span, started: Instant::now(), trace_content }
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    pub(crate) fn provider(&self, provider: &str) {
+        self.span.record("gen_ai.provider.name", provider);
+    }
+
+    pub(crate) fn attempt(&self, number: u32) {
+        self.span.record("literllm.attempts", number);
+    }
+
+    pub(crate) fn retry(&self, error: &Error, wait: std::time::Duration) {
+        tracing::warn!(
+            target: "literllm",
+            parent: &self.span,
+            kind = error.kind().as_str(),
+            status = error.status(),
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "retrying"
+        );
+    }
+
+    pub(crate) fn first_token(&self) {
+        self.span.record("gen_ai.response.time_to_first_chunk", self.started.elapsed().as_secs_f64());
+    }
+
+    pub(crate) fn end(&self, answer: &ChatCompletion, error: Option<&Error>) {
+        if self.span.is_disabled() {
+            return;
+        }
+        if !answer.id.is_empty() {
+            self.span.record("gen_ai.response.id", &*answer.id);
+            self.span.record("gen_ai.response.model", &*answer.model);
+        }
+        let reasons: Vec<&str> =
+            answer.choices.iter().filter_map(|choice| choice.finish_reason.as_ref()).map(|reason| reason.as_str()).collect();
+        if !reasons.is_empty() {
+            self.span.record("gen_ai.response.finish_reasons", reasons.join(","));
+        }
+        if let Some(usage) = &answer.usage {
+            self.span.record("gen_ai.usage.input_tokens", usage.prompt_tokens);
+            self.span.record("gen_ai.usage.output_tokens", usage.completion_tokens);
+        }
+        if self.trace_content {
+            let messages: Vec<_> = answer.choices.iter().map(|choice| &choice.message).collect();
+            self.span.record("gen_ai.output.messages", serde_json::to_string(&messages).unwrap_or_default());
+        }
+        match error {
+            Some(error) => {
+                self.span.record("error.type", error.kind().as_str());
+                tracing::warn!(target: "literllm", parent: &self.span, kind = error.kind().as_str(), status = error.status(), "failed");
+            }
+            None => tracing::info!(target: "literllm", parent: &self.span, "complete"),
+        }
+    }
+}

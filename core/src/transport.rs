@@ -1,0 +1,460 @@
+//! The only file that touches the network. One pool of connections a client, over reqwest and rustls.
+//!
+//! reqwest keeps one HTTP/2 connection a host and lets requests queue behind the server's limit of streams. Here a request that the
+//! connection does not take is moved to a further one (a *lane*): its body is handed over only when its stream opens, so one whose body
+//! was never asked for was never sent, and can go elsewhere without being sent twice.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::config::NetworkOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::Outgoing;
+
+/// How long a request may wait for its HTTP/2 stream before it is moved to another connection.
+const STREAM_WAIT: Duration = Duration::from_millis(50);
+const MOST_REDIRECTS: usize = 4;
+
+/// Sends requests. Shared by every call of a client.
+pub(crate) struct Transport {
+    options: NetworkOptions,
+    tls: OnceLock<Result<rustls::ClientConfig>>,
+    /// Clients for `http` and for `https`, the first of each used for all hosts, further ones where a host's streams are used up.
+    lanes: Mutex<[Vec<reqwest::Client>; 2]>,
+    hosts: Mutex<HashMap<Origin, Arc<HostState>>>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+/// Scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Origin(String);
+
+/// What is known of a host: how many streams its connections take, and how many each one carries.
+#[derive(Debug, Default)]
+struct HostState {
+    speaks_http2: AtomicBool,
+    /// The limit of streams that was met; 0 while none was.
+    limit: AtomicUsize,
+    lanes: Mutex<Vec<Arc<LaneLoad>>>,
+}
+
+#[derive(Debug, Default)]
+struct LaneLoad {
+    /// Requests given to the lane and not over yet.
+    taken: AtomicUsize,
+    /// Those of them whose stream is open.
+    open: AtomicUsize,
+}
+
+/// A request's place in a lane, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    load: Arc<LaneLoad>,
+    opened: Arc<AtomicBool>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.load.taken.fetch_sub(1, Ordering::AcqRel);
+        if self.opened.load(Ordering::Acquire) {
+            self.load.open.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// An answer whose body is still to come. Dropping it closes the connection, or resets its HTTP/2 stream.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: AnswerBody,
+}
+
+#[derive(Debug)]
+pub(crate) struct AnswerBody {
+    body: reqwest::Body,
+    _place: Place,
+}
+
+impl AnswerBody {
+    /// The next bytes; `None` at the end.
+    pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, reqwest::Error>>> {
+        loop {
+            return match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) => Poll::Ready(Some(Ok(bytes))),
+                    Err(_trailers) => continue,
+                },
+            };
+        }
+    }
+
+    /// The whole body, up to `cap` bytes.
+    pub(crate) async fn read(mut self, cap: usize) -> Result<Vec<u8>> {
+        let mut whole = Vec::new();
+        while let Some(bytes) = std::future::poll_fn(|cx| self.poll_bytes(cx)).await {
+            let bytes = bytes.map_err(|error| {
+                Error::new(ErrorKind::Truncated, format!("the connection broke inside the answer: {}", innermost(&error))).with_source(error)
+            })?;
+            if whole.len() + bytes.len() > cap {
+                return Err(Error::from(crate::decode::TooLarge { cap }));
+            }
+            whole.extend_from_slice(&bytes);
+        }
+        Ok(whole)
+    }
+}
+
+impl Transport {
+    pub(crate) fn new(options: NetworkOptions) -> Self {
+        Self { options, tls: OnceLock::new(), lanes: Mutex::default(), hosts: Mutex::default() }
+    }
+
+    /// Posts and waits for the answer's headers. `connect_timeout` bounds the time until the request can be handed over.
+    pub(crate) async fn post(&self, request: Outgoing, connect_timeout: Option<Duration>) -> Result<Answer> {
+        let mut request = request;
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.send(Method::POST, &request, connect_timeout).await?;
+            let Some(location) = redirect_of(&answer) else { return Ok(answer) };
+            request.url = same_host(&request.url, &location).ok_or_else(|| {
+                let message = format!("the host redirects to {location}, which is not followed: the key belongs to this host; correct the base URL");
+                Error::new(ErrorKind::Protocol, message).with_status(answer.status.as_u16())
+            })?;
+        }
+        Err(Error::new(ErrorKind::Protocol, "the host redirects in circles; correct the base URL"))
+    }
+
+    /// One request of any method, for token endpoints and the like.
+    pub(crate) async fn send(&self, method: Method, request: &Outgoing, connect_timeout: Option<Duration>) -> Result<Answer> {
+        let (secure, origin) = origin_of(&request.url)?;
+        let host = Arc::clone(self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default());
+        let deadline = connect_timeout.map(|limit| (Instant::now() + limit, limit));
+        loop {
+            let (lane, place) = host.take_place();
+            let client = self.lane(secure, lane)?;
+            let body = OpeningBody {
+                bytes: Some(request.body.clone()),
+                length: request.body.len() as u64,
+                opened: Arc::clone(&place.opened),
+                load: Arc::clone(&place.load),
+            };
+            let mut built = client.request(method.clone(), &request.url).headers(request.headers.clone());
+            if method != Method::GET {
+                built = built.body(reqwest::Body::wrap(body));
+            }
+            tokio::select! {
+                biased;
+                answer = built.send() => {
+                    let answer = http::Response::from(answer.map_err(|error| send_error(error, &request.url))?);
+                    if answer.version() == Version::HTTP_2 {
+                        host.speaks_http2.store(true, Ordering::Release);
+                    }
+                    let (parts, body) = answer.into_parts();
+                    return Ok(Answer { status: parts.status, headers: parts.headers, body: AnswerBody { body, _place: place } });
+                }
+                () = host.no_stream_left(&place) => host.met_limit(&place),
+                limit = passed(deadline, &place.opened) => {
+                    let message = format!("no connection within {} (connect_timeout); check the network, the base URL and any proxy", seconds(limit));
+                    return Err(Error::new(ErrorKind::Timeout, message));
+                }
+            }
+        }
+    }
+
+    fn lane(&self, secure: bool, lane: usize) -> Result<reqwest::Client> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lanes = &mut lanes[usize::from(secure)];
+        while lanes.len() <= lane {
+            lanes.push(self.build(secure)?);
+        }
+        Ok(lanes[lane].clone())
+    }
+
+    fn build(&self, secure: bool) -> Result<reqwest::Client> {
+        const STREAM_WINDOW: u32 = 128 * 1024;
+        const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+        let options = &self.options;
+        let tls = if secure {
+            self.tls.get_or_init(|| tls::config(options)).clone()?
+        } else {
+            tls::without_roots()
+        };
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .tcp_nodelay(true)
+            .tcp_keepalive(Duration::from_secs(30))
+            .pool_idle_timeout(Duration::from_secs(55))
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .tls_backend_preconfigured(tls)
+            .user_agent(options.user_agent.clone().unwrap_or_else(|| concat!("liter-llm/", env!("CARGO_PKG_VERSION")).to_owned()));
+        if options.http2_only {
+            builder = builder.http2_prior_knowledge();
+        }
+        if options.http1_only {
+            builder = builder.http1_only();
+        }
+        match options.proxy.as_deref() {
+            Some("") => builder = builder.no_proxy(),
+            Some(proxy) => {
+                let proxy = reqwest::Proxy::all(proxy).map_err(|error| {
+                    Error::new(ErrorKind::InvalidRequest, "`proxy` is no URL; write it as http://host:port").with_source(error)
+                })?;
+                builder = builder.proxy(proxy);
+            }
+            None => {}
+        }
+        builder
+            .build()
+            .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the network options cannot be used: {}", innermost(&error))).with_source(error))
+    }
+}
+
+impl HostState {
+    /// The first lane with a stream to spare.
+    fn take_place(&self) -> (usize, Place) {
+        let limit = match self.limit.load(Ordering::Acquire) {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.iter().position(|load| load.taken.load(Ordering::Acquire) < limit).unwrap_or(lanes.len());
+        if lane == lanes.len() {
+            lanes.push(Arc::default());
+        }
+        let load = Arc::clone(&lanes[lane]);
+        load.taken.fetch_add(1, Ordering::AcqRel);
+        (lane, Place { load, opened: Arc::default() })
+    }
+
+    /// Returns once it is plain that the lane's connection has no stream for this request: it speaks HTTP/2 and carries others, and
+    /// has not asked for this one's body.
+    async fn no_stream_left(&self, place: &Place) {
+        loop {
+            tokio::time::sleep(STREAM_WAIT).await;
+            if place.opened.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
+            if self.speaks_http2.load(Ordering::Acquire) && place.load.open.load(Ordering::Acquire) > 0 {
+                return;
+            }
+        }
+    }
+
+    fn met_limit(&self, place: &Place) {
+        let open = place.load.open.load(Ordering::Acquire).max(1);
+        self.limit.fetch_max(open, Ordering::AcqRel);
+    }
+}
+
+/// A request's body that tells when the connection asks for it.
+struct OpeningBody {
+    bytes: Option<Bytes>,
+    length: u64,
+    opened: Arc<AtomicBool>,
+    load: Arc<LaneLoad>,
+}
+
+impl Body for OpeningBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
+        if !self.opened.swap(true, Ordering::AcqRel) {
+            self.load.open.fetch_add(1, Ordering::AcqRel);
+        }
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(if self.bytes.is_some() { self.length } else { 0 })
+    }
+}
+
+/// Returns when the deadline passes while the request waits for a connection.
+async fn passed(deadline: Option<(Instant, Duration)>, opened: &AtomicBool) -> Duration {
+    if let Some((at, limit)) = deadline {
+        tokio::time::sleep_until(at).await;
+        if !opened.load(Ordering::Acquire) {
+            return limit;
+        }
+    }
+    std::future::pending().await
+}
+
+fn origin_of(url: &str) -> Result<(bool, Origin)> {
+    let uri: Uri = url.parse().map_err(|_| bad_url(url))?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(bad_url(url)) };
+    let secure = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return Err(bad_url(url)),
+    };
+    Ok((secure, Origin(format!("{scheme}://{}", authority.as_str().rsplit('@').next().unwrap_or_default()))))
+}
+
+fn bad_url(url: &str) -> Error {
+    Error::new(ErrorKind::InvalidRequest, format!("`{url}` is no address; write the base URL as https://host/path"))
+}
+
+fn redirect_of(answer: &Answer) -> Option<String> {
+    if !matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
+        return None;
+    }
+    answer.headers.get(http::header::LOCATION)?.to_str().ok().map(str::to_owned)
+}
+
+/// Where a redirect leads, if it stays on the host that the key belongs to.
+fn same_host(from: &str, location: &str) -> Option<String> {
+    if location.starts_with('/') && !location.starts_with("//") {
+        let (_, origin) = origin_of(from).ok()?;
+        return Some(format!("{}{location}", origin.0));
+    }
+    let (secure_from, from) = origin_of(from).ok()?;
+    let (secure_to, to) = origin_of(location).ok()?;
+    let host = |origin: &Origin| origin.0.split("://").nth(1).unwrap_or_default().to_ascii_lowercase();
+    let upgraded = !secure_from && secure_to && host(&from).split(':').next() == host(&to).split(':').next();
+    (from == to || upgraded).then(|| location.to_owned())
+}
+
+fn send_error(error: reqwest::Error, url: &str) -> Error {
+    let host = url.split('/').nth(2).unwrap_or(url);
+    let cause = innermost(&error);
+    let message = if error.is_connect() {
+        format!("cannot connect to {host}: {cause}; check the network, the base URL and any proxy")
+    } else if error.is_builder() {
+        return bad_url(url).with_source(error);
+    } else {
+        format!("the connection to {host} broke before an answer: {cause}")
+    };
+    Error::new(ErrorKind::Network, message).with_source(error.without_url())
+}
+
+/// The last cause of an error, which says the most.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+/// What TLS is made of: ring, and the roots of the system, of the options, or the bundled ones where the system has none.
+mod tls {
+    use std::sync::Arc;
+
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ClientConfig, RootCertStore};
+
+    use crate::config::NetworkOptions;
+    use crate::error::{Error, ErrorKind, Result};
+
+    pub(super) fn config(options: &NetworkOptions) -> Result<ClientConfig> {
+        let extra = options.root_certificates.iter().map(|pem| certificates(pem)).collect::<Result<Vec<_>>>()?.concat();
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring serves TLS 1.2 and 1.3");
+        let builder = verified(builder, extra)?;
+        let mut config = match &options.client_certificate {
+            Some(identity) => {
+                let key = PrivateKeyDer::from_pem_slice(identity.private_key.as_bytes())
+                    .map_err(|_| bad("`client_certificate.private_key` holds no PEM key"))?;
+                builder
+                    .with_client_auth_cert(certificates(&identity.certificates)?, key)
+                    .map_err(|error| bad("the client certificate and its key do not go together").with_source(error))?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = if options.http1_only {
+            vec![b"http/1.1".to_vec()]
+        } else if options.http2_only {
+            vec![b"h2".to_vec()]
+        } else {
+            vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+        };
+        Ok(config)
+    }
+
+    /// For plain `http`, where no certificate is ever looked at.
+    pub(super) fn without_roots() -> ClientConfig {
+        ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring serves TLS 1.2 and 1.3")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth()
+    }
+
+    fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+        Arc::new(rustls::crypto::ring::default_provider())
+    }
+
+    type Verified = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+    /// The system decides whom to trust where it has a verifier of its own.
+    #[cfg(any(target_vendor = "apple", windows))]
+    fn verified(
+        builder: rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>,
+        extra: Vec<CertificateDer<'static>>,
+    ) -> Result<Verified> {
+        let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider())
+            .map_err(|error| bad("the system's certificate verifier cannot be used").with_source(error))?;
+        Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
+    }
+
+    /// The system's roots, or the bundled ones where it has none (Android, bare containers).
+    #[cfg(not(any(target_vendor = "apple", windows)))]
+    #[allow(clippy::unnecessary_wraps)]
+    fn verified(
+        builder: rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>,
+        extra: Vec<CertificateDer<'static>>,
+    ) -> Result<Verified> {
+        let mut roots = RootCertStore::empty();
+        #[cfg(not(target_os = "android"))]
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        roots.add_parsable_certificates(extra);
+        Ok(builder.with_root_certificates(roots))
+    }
+
+    fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
+        let list: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|_| bad("a certificate is not in PEM form"))?;
+        if list.is_empty() { Err(bad("a certificate in PEM form was expected, and none found")) } else { Ok(list) }
+    }
+
+    fn bad(message: &str) -> Error {
+        Error::new(ErrorKind::InvalidRequest, message)
+    }
+}
