@@ -77,7 +77,11 @@ impl Client {
     }
 
     /// As [`Self::chat`], with options of this call's own.
-    pub async fn chat_with(&self, request: impl Borrow<ChatCompletionRequest>, options: &RequestOptions) -> Result<ChatCompletion> {
+    pub async fn chat_with(
+        &self,
+        request: impl Borrow<ChatCompletionRequest>,
+        options: &RequestOptions,
+    ) -> Result<ChatCompletion> {
         let request = request.borrow();
         let span = CallSpan::new(request, false, self.0.config.trace_content);
         let result = self.retried(request, options, &span, false, Attempt::whole).instrument(span.span().clone()).await;
@@ -94,7 +98,11 @@ impl Client {
     }
 
     /// As [`Self::chat_stream`], with options of this call's own.
-    pub async fn chat_stream_with(&self, request: impl Borrow<ChatCompletionRequest>, options: &RequestOptions) -> Result<ChatStream> {
+    pub async fn chat_stream_with(
+        &self,
+        request: impl Borrow<ChatCompletionRequest>,
+        options: &RequestOptions,
+    ) -> Result<ChatStream> {
         let request = request.borrow();
         let span = CallSpan::new(request, true, self.0.config.trace_content);
         let result = self.retried(request, options, &span, true, Attempt::stream).instrument(span.span().clone()).await;
@@ -265,8 +273,7 @@ impl Attempt {
             let body = self.read(answer, ERROR_BODY).await?;
             return Err(failure::not_an_answer(&body));
         }
-        let mut stream =
-            ChatStream::new(answer.body, self.decoder, self.translator, self.emitter, clock, self.meta, self.span);
+        let mut stream = ChatStream::new(answer.body, self.decoder, self.translator, self.emitter, clock, self.meta, self.span);
         stream.begin().await?;
         Ok(stream)
     }
@@ -309,7 +316,9 @@ impl Attempt {
             self.deadlines.total.map(|limit| (self.started + limit, limit, "the call was not over", "timeout")),
             first_token.map(|limit| (self.sent + limit, limit, "no first token", "first_token_timeout")),
         ];
-        let Some((at, limit, what, option)) = limits.into_iter().flatten().min_by_key(|limit| limit.0) else { return Ok(wait.await) };
+        let Some((at, limit, what, option)) = limits.into_iter().flatten().min_by_key(|limit| limit.0) else {
+            return Ok(wait.await);
+        };
         tokio::time::timeout_at(at, wait)
             .await
             .map_err(|_| Error::new(ErrorKind::Timeout, format!("{what} within {} ({option})", seconds(limit))))
@@ -396,7 +405,9 @@ fn check_base_url(url: &str) -> Result<String> {
     let trimmed = url.trim().trim_end_matches('/');
     let parsed = trimmed.parse::<http::Uri>().ok();
     let is_good = parsed.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none()
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
     });
     if is_good {
         return Ok(trimmed.to_owned());
@@ -406,8 +417,12 @@ fn check_base_url(url: &str) -> Result<String> {
 
 fn check_owner(key: &SecretString, host: &Host) -> Result<()> {
     match catalog::owner_of_key(key.expose_secret().trim()) {
-        Some(owner) if owner != &*host.name && !host.key_prefixes.iter().any(|prefix| key.expose_secret().starts_with(prefix.as_str())) => {
-            let message = format!("this key looks like one of {owner}, and is not sent to {}; check which key was set", host.name);
+        Some(owner)
+            if owner != &*host.name
+                && !host.key_prefixes.iter().any(|prefix| key.expose_secret().starts_with(prefix.as_str())) =>
+        {
+            let message =
+                format!("this key looks like one of {owner}, and is not sent to {}; check which key was set", host.name);
             Err(Error::new(ErrorKind::Authentication, message).with_route(&host.name, &Str::default()))
         }
         _ => Ok(()),

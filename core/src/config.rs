@@ -120,8 +120,9 @@ pub struct RequestOptions {
 impl ClientConfig {
     /// Reads a configuration from JSON, as every language hands it over.
     pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json)
-            .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the client's configuration is wrong: {error}")).with_source(error))
+        serde_json::from_str(json).map_err(|error| {
+            Error::new(ErrorKind::InvalidRequest, format!("the client's configuration is wrong: {error}")).with_source(error)
+        })
     }
 
     pub(crate) fn event_cap(&self) -> usize {
@@ -133,8 +134,9 @@ impl ClientConfig {
 impl RequestOptions {
     /// Reads a call's options from JSON.
     pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json)
-            .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the call's options are wrong: {error}")).with_source(error))
+        serde_json::from_str(json).map_err(|error| {
+            Error::new(ErrorKind::InvalidRequest, format!("the call's options are wrong: {error}")).with_source(error)
+        })
     }
 }
 
@@ -164,7 +166,9 @@ impl Deadlines {
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Duration>, D::Error> {
     // `null` is said on purpose: the deadline is off.
     let seconds = Option::<f64>::deserialize(deserializer)?.unwrap_or(0.0);
-    Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| serde::de::Error::custom("a duration is a number of seconds, 0 or more"))
+    Duration::try_from_secs_f64(seconds)
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom("a duration is a number of seconds, 0 or more"))
 }
 
 fn optional_secret<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<SecretString>, D::Error> {

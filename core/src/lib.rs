@@ -20,6 +20,8 @@ mod client;
 pub mod config;
 pub mod decode;
 pub mod error;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod partial_json;
 pub mod providers;
 mod resilience;

@@ -98,7 +98,8 @@ fn string_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
                     return (at, false);
                 }
                 // A high surrogate is worth something only with its low one.
-                let high = length == 6 && matches!(&bytes[at + 2..at + 4], [b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B']);
+                let high =
+                    length == 6 && matches!(&bytes[at + 2..at + 4], [b'd' | b'D', b'8' | b'9' | b'a' | b'A' | b'b' | b'B']);
                 if high && at + 12 > bytes.len() {
                     return (at, false);
                 }

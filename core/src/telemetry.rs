@@ -6,7 +6,7 @@ use std::time::Instant;
 use tracing::{Span, field};
 
 use crate::error::Error;
-use crate::types::{ChatCompletion, ChatCompletionRequest};
+use crate::types::{ChatCompletion, ChatCompletionRequest, FinishReason};
 
 /// One call, retries included.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl CallSpan {
             self.span.record("gen_ai.response.model", &*answer.model);
         }
         let reasons: Vec<&str> =
-            answer.choices.iter().filter_map(|choice| choice.finish_reason.as_ref()).map(|reason| reason.as_str()).collect();
+            answer.choices.iter().filter_map(|choice| choice.finish_reason.as_ref()).map(FinishReason::as_str).collect();
         if !reasons.is_empty() {
             self.span.record("gen_ai.response.finish_reasons", reasons.join(","));
         }
@@ -92,12 +92,12 @@ impl CallSpan {
             let messages: Vec<_> = answer.choices.iter().map(|choice| &choice.message).collect();
             self.span.record("gen_ai.output.messages", serde_json::to_string(&messages).unwrap_or_default());
         }
-        match error {
-            Some(error) => {
-                self.span.record("error.type", error.kind().as_str());
-                tracing::warn!(target: "literllm", parent: &self.span, kind = error.kind().as_str(), status = error.status(), "failed");
-            }
-            None => tracing::info!(target: "literllm", parent: &self.span, "complete"),
+        if let Some(error) = error {
+            self.span.record("error.type", error.kind().as_str());
+            let kind = error.kind().as_str();
+            tracing::warn!(target: "literllm", parent: &self.span, kind, status = error.status(), "failed");
+        } else {
+            tracing::info!(target: "literllm", parent: &self.span, "complete");
         }
     }
 }

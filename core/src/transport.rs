@@ -112,7 +112,8 @@ impl AnswerBody {
         let mut whole = Vec::new();
         while let Some(bytes) = std::future::poll_fn(|cx| self.poll_bytes(cx)).await {
             let bytes = bytes.map_err(|error| {
-                Error::new(ErrorKind::Truncated, format!("the connection broke inside the answer: {}", innermost(&error))).with_source(error)
+                Error::new(ErrorKind::Truncated, format!("the connection broke inside the answer: {}", innermost(&error)))
+                    .with_source(error)
             })?;
             if whole.len() + bytes.len() > cap {
                 return Err(Error::from(crate::decode::TooLarge { cap }));
@@ -135,7 +136,9 @@ impl Transport {
             let answer = self.send(Method::POST, &request, connect_timeout).await?;
             let Some(location) = redirect_of(&answer) else { return Ok(answer) };
             request.url = same_host(&request.url, &location).ok_or_else(|| {
-                let message = format!("the host redirects to {location}, which is not followed: the key belongs to this host; correct the base URL");
+                let message = format!(
+                    "the host redirects to {location}, which is not followed: the key belongs to this host; correct the base URL"
+                );
                 Error::new(ErrorKind::Protocol, message).with_status(answer.status.as_u16())
             })?;
         }
@@ -192,11 +195,7 @@ impl Transport {
         const STREAM_WINDOW: u32 = 128 * 1024;
         const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
         let options = &self.options;
-        let tls = if secure {
-            self.tls.get_or_init(|| tls::config(options)).clone()?
-        } else {
-            tls::without_roots()
-        };
+        let tls = if secure { self.tls.get_or_init(|| tls::config(options)).clone()? } else { tls::without_roots() };
         let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -206,7 +205,9 @@ impl Transport {
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .tls_backend_preconfigured(tls)
-            .user_agent(options.user_agent.clone().unwrap_or_else(|| concat!("liter-llm/", env!("CARGO_PKG_VERSION")).to_owned()));
+            .user_agent(
+                options.user_agent.clone().unwrap_or_else(|| concat!("liter-llm/", env!("CARGO_PKG_VERSION")).to_owned()),
+            );
         if options.http2_only {
             builder = builder.http2_prior_knowledge();
         }
@@ -223,9 +224,10 @@ impl Transport {
             }
             None => {}
         }
-        builder
-            .build()
-            .map_err(|error| Error::new(ErrorKind::InvalidRequest, format!("the network options cannot be used: {}", innermost(&error))).with_source(error))
+        builder.build().map_err(|error| {
+            Error::new(ErrorKind::InvalidRequest, format!("the network options cannot be used: {}", innermost(&error)))
+                .with_source(error)
+        })
     }
 }
 

@@ -19,7 +19,11 @@ impl JsonArrayDecoder {
     }
 
     /// See [`super::Decoder::decode`].
-    pub fn decode<E: From<TooLarge>>(&mut self, input: &[u8], mut on_event: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub fn decode<E: From<TooLarge>>(
+        &mut self,
+        input: &[u8],
+        mut on_event: impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut start = 0;
         for (at, &byte) in input.iter().enumerate() {
             if self.in_string {
@@ -65,7 +69,11 @@ impl JsonArrayDecoder {
         on_event(Event { kind: EventKind::Unterminated, name: "", data: String::from_utf8_lossy(&last) })
     }
 
-    fn element<E: From<TooLarge>>(&mut self, tail: &[u8], on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+    fn element<E: From<TooLarge>>(
+        &mut self,
+        tail: &[u8],
+        on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         if self.element.is_empty() {
             return on_event(Event { kind: EventKind::Message, name: "", data: String::from_utf8_lossy(tail) });
         }

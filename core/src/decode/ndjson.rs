@@ -17,7 +17,11 @@ impl NdjsonDecoder {
     }
 
     /// See [`super::Decoder::decode`].
-    pub fn decode<E: From<TooLarge>>(&mut self, input: &[u8], mut on_event: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub fn decode<E: From<TooLarge>>(
+        &mut self,
+        input: &[u8],
+        mut on_event: impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut rest = input;
         while let Some(end) = memchr(b'\n', rest) {
             let line = &rest[..end];

@@ -39,7 +39,11 @@ impl SseDecoder {
     }
 
     /// See [`super::Decoder::decode`].
-    pub fn decode<E: From<TooLarge>>(&mut self, input: &[u8], mut on_event: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub fn decode<E: From<TooLarge>>(
+        &mut self,
+        input: &[u8],
+        mut on_event: impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut rest = input;
         if self.at_start {
             let Some(after_bom) = self.skip_bom(rest) else { return Ok(()) };

@@ -35,7 +35,8 @@ impl Failure {
         }
         let is_error = value.get("object").and_then(Value::as_str) == Some("error")
             || value.get("type").and_then(Value::as_str) == Some("error")
-            || value.get("choices").is_none() && (value.get("message").is_some_and(Value::is_string) || value.get("detail").is_some());
+            || value.get("choices").is_none()
+                && (value.get("message").is_some_and(Value::is_string) || value.get("detail").is_some());
         is_error.then(|| Self::fields(value))
     }
 
@@ -84,7 +85,8 @@ impl Failure {
         let kind = self.by_words().or_else(|| status.map(by_status)).unwrap_or(ErrorKind::Server);
         let retryable = matches!(kind, ErrorKind::Overloaded | ErrorKind::Timeout | ErrorKind::Server)
             || kind == ErrorKind::RateLimited && !self.is_out_of_money();
-        let message = if self.message.is_empty() { "the provider reported an error inside the stream".to_owned() } else { self.message };
+        let message =
+            if self.message.is_empty() { "the provider reported an error inside the stream".to_owned() } else { self.message };
         let error = Error::new(kind, message)
             .with_code(self.code.or(self.kind))
             .with_param(self.param)
@@ -97,7 +99,10 @@ impl Failure {
     }
 
     fn is_out_of_money(&self) -> bool {
-        [&self.code, &self.kind].into_iter().flatten().any(|word| word == "insufficient_quota" || word == "billing_hard_limit_reached")
+        [&self.code, &self.kind]
+            .into_iter()
+            .flatten()
+            .any(|word| word == "insufficient_quota" || word == "billing_hard_limit_reached")
     }
 
     /// The kind, where the provider's own words are plainer than the status.
@@ -114,9 +119,18 @@ impl Failure {
                 }
                 "permission_error" | "permission_denied" | "permissiondenied" => ErrorKind::Permission,
                 "not_found_error" | "model_not_found" | "not_found" | "deploymentnotfound" => ErrorKind::NotFound,
-                "rate_limit_error" | "rate_limit_exceeded" | "resource_exhausted" | "insufficient_quota" | "rate_limited"
-                | "throttlingexception" | "too_many_requests" => ErrorKind::RateLimited,
-                "overloaded_error" | "overloaded" | "unavailable" | "engine_overloaded" | "service_unavailable"
+                "rate_limit_error"
+                | "rate_limit_exceeded"
+                | "resource_exhausted"
+                | "insufficient_quota"
+                | "rate_limited"
+                | "throttlingexception"
+                | "too_many_requests" => ErrorKind::RateLimited,
+                "overloaded_error"
+                | "overloaded"
+                | "unavailable"
+                | "engine_overloaded"
+                | "service_unavailable"
                 | "serviceunavailableexception" => ErrorKind::Overloaded,
                 "timeout_error" | "deadline_exceeded" | "timeout" | "request_timeout" => ErrorKind::Timeout,
                 "api_error" | "server_error" | "internal_server_error" | "internal" | "internal_error" => ErrorKind::Server,
@@ -126,7 +140,15 @@ impl Failure {
             return Some(if self.is_too_long() { ErrorKind::ContextLength } else { kind });
         }
         let is_invalid = |word: &String| {
-            matches!(word.to_ascii_lowercase().as_str(), "invalid_request_error" | "invalid_argument" | "bad_request" | "badrequest" | "validationexception" | "tool_use_failed")
+            matches!(
+                word.to_ascii_lowercase().as_str(),
+                "invalid_request_error"
+                    | "invalid_argument"
+                    | "bad_request"
+                    | "badrequest"
+                    | "validationexception"
+                    | "tool_use_failed"
+            )
         };
         if self.is_too_long() {
             return Some(ErrorKind::ContextLength);

@@ -18,7 +18,7 @@ use crate::decode::{Event, Framing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::Emitter;
 use crate::types::{ChatCompletion, ChatCompletionRequest, Str};
-use catalog::Host;
+pub use catalog::Host;
 
 /// A dialect. One value serves all calls.
 pub trait Provider: Send + Sync + fmt::Debug {
@@ -83,6 +83,16 @@ pub struct Outgoing {
 /// A provider's dialect by the name of its prefix, `None` where no such prefix is known.
 pub(crate) fn dialect(name: &str) -> Option<&'static dyn Provider> {
     catalog::find(name).map(|_| &openai::OpenAi as &dyn Provider)
+}
+
+/// Every provider, by name.
+pub fn known() -> impl Iterator<Item = &'static Host> {
+    catalog::hosts().iter()
+}
+
+/// Whether a prefix or alias names a provider.
+pub fn is_known(name: &str) -> bool {
+    catalog::find(name).is_some()
 }
 
 /// The dialect of hosts that nobody has catalogued.

@@ -68,7 +68,9 @@ pub(crate) fn cost(provider: &str, model: &str, usage: &Usage) -> Option<f64> {
     let cached_price = price(row.cached_input, long.map(|long| long.cached_input)).or(input);
     let write_price = price(row.cache_write, long.map(|long| long.cache_write)).or(input);
     let output = price(row.output, long.map(|long| long.output));
-    let part = |tokens: u64, price: Option<f64>| if tokens == 0 { Some(0.0) } else { price.map(|price| tokens as f64 * price / MILLION) };
+    let part = |tokens: u64, price: Option<f64>| {
+        if tokens == 0 { Some(0.0) } else { price.map(|price| tokens as f64 * price / MILLION) }
+    };
     Some(part(fresh, input)? + part(cached, cached_price)? + part(written, write_price)? + part(usage.completion_tokens, output)?)
         .filter(|_| input.is_some() && output.is_some())
 }
@@ -93,9 +95,13 @@ fn table() -> (&'static [Model], &'static Index) {
 
 /// The name without `-2025-08-07` or `-20250807` at its end.
 fn without_date(model: &str) -> Option<&str> {
-    let is_date = |text: &str| text.chars().filter(char::is_ascii_digit).count() == 8 && text.chars().all(|c| c.is_ascii_digit() || c == '-');
-    let start = model.len().checked_sub("-2025-08-07".len()).filter(|&at| model.is_char_boundary(at) && model[at..].starts_with('-'));
-    let compact = model.len().checked_sub("-20250807".len()).filter(|&at| model.is_char_boundary(at) && model[at..].starts_with('-'));
+    let is_date = |text: &str| {
+        text.chars().filter(char::is_ascii_digit).count() == 8 && text.chars().all(|c| c.is_ascii_digit() || c == '-')
+    };
+    let start =
+        model.len().checked_sub("-2025-08-07".len()).filter(|&at| model.is_char_boundary(at) && model[at..].starts_with('-'));
+    let compact =
+        model.len().checked_sub("-20250807".len()).filter(|&at| model.is_char_boundary(at) && model[at..].starts_with('-'));
     [start, compact].into_iter().flatten().find(|&at| is_date(&model[at..])).map(|at| &model[..at])
 }
 
@@ -105,7 +111,8 @@ mod tests {
 
     #[test]
     fn a_known_model_has_a_cost_and_an_unknown_one_has_none() {
-        let row = all().iter().find(|row| row.input.is_some() && row.output.is_some() && row.long.is_none()).expect("a priced model");
+        let row =
+            all().iter().find(|row| row.input.is_some() && row.output.is_some() && row.long.is_none()).expect("a priced model");
         let usage = Usage::counted(1_000_000, 1_000_000, None, None);
         let expected = row.input.unwrap() + row.output.unwrap();
         assert!((cost(&row.provider, &row.model, &usage).expect("a cost") - expected).abs() < 1e-9);

@@ -46,10 +46,7 @@ impl Provider for OpenAi {
 
     fn translator(&self, call: &Call<'_>) -> Box<dyn Translator> {
         let quirks = &call.target.host.quirks;
-        Box::new(ChunkReader {
-            reasoning_excluded: quirks.reasoning_excluded_from_completion,
-            lenient_end: quirks.lenient_end,
-        })
+        Box::new(ChunkReader { reasoning_excluded: quirks.reasoning_excluded_from_completion, lenient_end: quirks.lenient_end })
     }
 
     fn answer(&self, body: &str, call: &Call<'_>) -> Result<ChatCompletion> {
@@ -62,10 +59,8 @@ impl Provider for OpenAi {
         }
         // A whole answer goes the way of a stream of one event, so that both mean the same.
         let mut out = Emitter::new(call.target.model.clone(), 1, true);
-        let mut reader = ChunkReader {
-            reasoning_excluded: call.target.host.quirks.reasoning_excluded_from_completion,
-            lenient_end: false,
-        };
+        let mut reader =
+            ChunkReader { reasoning_excluded: call.target.host.quirks.reasoning_excluded_from_completion, lenient_end: false };
         reader.whole(body, &mut out)?;
         out.close();
         Ok(out.answer().to_completion())
@@ -241,7 +236,8 @@ fn read_choice(choice: WireChoice<'_>, at: u32, out: &mut Emitter) -> Result<()>
     let native = choice.native_finish_reason.into_text();
     if let Some(reason) = choice.finish_reason.into_text() {
         if reason == "error" {
-            return Err(Error::new(ErrorKind::Server, "the provider ended the answer with an error").with_code(native.map(Cow::into_owned)));
+            return Err(Error::new(ErrorKind::Server, "the provider ended the answer with an error")
+                .with_code(native.map(Cow::into_owned)));
         }
         let mapped = finish_reason(&reason);
         let native = native.map(Cow::into_owned).or_else(|| (mapped != *reason).then(|| reason.into_owned()));

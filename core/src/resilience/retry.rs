@@ -18,7 +18,7 @@ impl RetryPolicy {
         Self {
             most: call.max_retries.or(client.max_retries).unwrap_or(2),
             base: call.retry_base_delay.or(client.retry_base_delay).unwrap_or(Duration::from_millis(500)),
-            longest: call.retry_max_delay.or(client.retry_max_delay).unwrap_or(Duration::from_mins(1)),
+            longest: call.retry_max_delay.or(client.retry_max_delay).unwrap_or(Duration::from_secs(60)),
         }
     }
 

@@ -6,9 +6,10 @@
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-
 use super::accumulator::Accumulator;
-use crate::types::{ChatCompletionChunk, ChunkChoice, Delta, Extra, FinishReason, FunctionDelta, Role, Str, ToolCallDelta, Usage};
+use crate::types::{
+    ChatCompletionChunk, ChunkChoice, Delta, Extra, FinishReason, FunctionDelta, Role, Str, ToolCallDelta, Usage,
+};
 
 /// Collects what a translator says and hands out chunks.
 #[derive(Debug)]
@@ -287,9 +288,8 @@ impl Emitter {
                     ..ToolCallDelta::default()
                 })
                 .collect();
-            let (reason, native) = state.finish.take().unwrap_or_else(|| {
-                (if state.calls.is_empty() { FinishReason::STOP } else { FinishReason::TOOL_CALLS }, None)
-            });
+            let supplied = if state.calls.is_empty() { FinishReason::STOP } else { FinishReason::TOOL_CALLS };
+            let (reason, native) = state.finish.take().unwrap_or((supplied, None));
             let extra = std::mem::take(&mut state.loose);
             if !empty_calls.is_empty() {
                 self.push(ChunkChoice {
@@ -298,7 +298,13 @@ impl Emitter {
                     ..ChunkChoice::default()
                 });
             }
-            self.push(ChunkChoice { index, finish_reason: Some(reason), native_finish_reason: native, extra, ..ChunkChoice::default() });
+            self.push(ChunkChoice {
+                index,
+                finish_reason: Some(reason),
+                native_finish_reason: native,
+                extra,
+                ..ChunkChoice::default()
+            });
         }
         if let Some(usage) = self.usage.take() {
             self.answer.set_usage(&usage);
@@ -318,18 +324,16 @@ impl Emitter {
 
     /// The state of a choice; its role chunk goes out when it is first spoken of.
     fn choice(&mut self, index: u32) -> &mut ChoiceState {
-        let at = match self.choices.iter().position(|choice| choice.index == index) {
-            Some(at) => at,
-            None => {
-                if self.choices.is_empty() {
-                    self.settle_identity();
-                }
-                self.choices.push(ChoiceState { index, calls: Vec::new(), finish: None, loose: Extra::default() });
-                let delta = Delta { role: Some(Role::ASSISTANT), content: Some(String::new()), ..Delta::default() };
-                self.push(ChunkChoice { index, delta, ..ChunkChoice::default() });
-                self.choices.len() - 1
+        let known = self.choices.iter().position(|choice| choice.index == index);
+        let at = known.unwrap_or_else(|| {
+            if self.choices.is_empty() {
+                self.settle_identity();
             }
-        };
+            self.choices.push(ChoiceState { index, calls: Vec::new(), finish: None, loose: Extra::default() });
+            let delta = Delta { role: Some(Role::ASSISTANT), content: Some(String::new()), ..Delta::default() };
+            self.push(ChunkChoice { index, delta, ..ChunkChoice::default() });
+            self.choices.len() - 1
+        });
         &mut self.choices[at]
     }
 

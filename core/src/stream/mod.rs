@@ -218,7 +218,8 @@ impl Inner {
         }
         let before = self.emitter.ready();
         let (translator, emitter) = (&mut self.translator, &mut self.emitter);
-        let result = self.decoder.decode(bytes, |event| if emitter.is_done() { Ok(()) } else { translator.event(&event, emitter) });
+        let result =
+            self.decoder.decode(bytes, |event| if emitter.is_done() { Ok(()) } else { translator.event(&event, emitter) });
         if let Err(error) = result {
             self.fail(error);
             return;

@@ -310,7 +310,8 @@ impl<'de> Deserialize<'de> for ContentPart {
             "text" | "image_url" | "input_audio" | "file" | "refusal" => fields.shift_remove(kind.as_str()),
             _ => return Ok(Self::Other(Value::Object(fields))),
         };
-        let payload = payload.ok_or_else(|| D::Error::custom(format_args!("a content part of type `{kind}` needs a field `{kind}`")))?;
+        let payload =
+            payload.ok_or_else(|| D::Error::custom(format_args!("a content part of type `{kind}` needs a field `{kind}`")))?;
         fields.shift_remove("type");
         let extra = Extra::from(fields);
         let wrong = |error: serde_json::Error| D::Error::custom(format_args!("{kind}: {error}"));

@@ -14,12 +14,13 @@ mod usage;
 
 pub use chunk::{ChatCompletionChunk, ChunkChoice, Delta, FunctionDelta, ToolCallDelta};
 pub use message::{
-    Annotation, AudioAnswer, Content, ContentPart, FileData, FunctionCall, ImageUrl, InputAudio, Message, ThinkingBlock, ToolCall,
-    UrlCitation,
+    Annotation, AudioAnswer, Content, ContentPart, FileData, FunctionCall, ImageUrl, InputAudio, Message, ThinkingBlock,
+    ToolCall, UrlCitation,
 };
 pub use record::Extra;
 pub use request::{
-    AudioOptions, ChatCompletionRequest, FunctionDefinition, JsonSchemaFormat, Models, ResponseFormat, Stop, StreamOptions, Tool, ToolChoice,
+    AudioOptions, ChatCompletionRequest, FunctionDefinition, JsonSchemaFormat, Models, ResponseFormat, Stop, StreamOptions, Tool,
+    ToolChoice,
 };
 pub use response::{AnswerMeta, ChatCompletion, Choice};
 pub use text::{FinishReason, Role, Str};

@@ -276,7 +276,9 @@ impl<'de> Deserialize<'de> for ResponseFormat {
             "json_object" => Self::JsonObject,
             "json_schema" if value.get("json_schema").is_some() => {
                 let schema = value["json_schema"].take();
-                Self::JsonSchema(serde_json::from_value(schema).map_err(|error| D::Error::custom(format_args!("json_schema: {error}")))?)
+                Self::JsonSchema(
+                    serde_json::from_value(schema).map_err(|error| D::Error::custom(format_args!("json_schema: {error}")))?,
+                )
             }
             _ if value.is_object() => Self::Other(value),
             _ => return Err(D::Error::custom(format_args!("expected an object with a `type`, found {value}"))),

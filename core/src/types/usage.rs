@@ -35,15 +35,17 @@ record! {
 
 impl Usage {
     /// Counts as a provider gives them: prompt and completion in full, of which `cached` and `reasoning`.
-    pub(crate) fn counted(prompt: u64, completion: u64, cached: Option<u64>, reasoning: Option<u64>) -> Self {
+    pub fn counted(prompt: u64, completion: u64, cached: Option<u64>, reasoning: Option<u64>) -> Self {
         Self {
             prompt_tokens: prompt,
             completion_tokens: completion,
             total_tokens: prompt + completion,
             prompt_tokens_details: cached
                 .map(|cached| PromptTokensDetails { cached_tokens: Some(cached), ..PromptTokensDetails::default() }),
-            completion_tokens_details: reasoning
-                .map(|reasoning| CompletionTokensDetails { reasoning_tokens: Some(reasoning), ..CompletionTokensDetails::default() }),
+            completion_tokens_details: reasoning.map(|reasoning| CompletionTokensDetails {
+                reasoning_tokens: Some(reasoning),
+                ..CompletionTokensDetails::default()
+            }),
             extra: Extra::default(),
         }
     }
