@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::behaviour::{Behaviour, ErrorText, Faults, model_and_list};
-use crate::control;
 use crate::dialects::{self, Ask, Dialect};
-use crate::journal::{Arrival, Exchange, Presence};
+use crate::journal::{Arrival, Exchange, Outcome, Presence};
 use crate::recorded::{self, Recorded};
 use crate::reply::{Reply, Source};
 use crate::script::Script;
 use crate::server::{Connection, Shared};
+use crate::{auth, control};
 
 pub(crate) type Answer = Response<Either<Full<Bytes>, Reply>>;
 
@@ -37,11 +38,11 @@ pub(crate) async fn answer(
     let (list, target) = behaviour_prefix(&target);
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(Error::other)?.to_bytes();
-    let asked = read(list, target, &parts.headers, &body);
-    let behaviour = asked.as_ref().map_or_else(
-        |refusal| refusal.behaviour.clone(),
-        |asked| asked.behaviour.clone(),
-    );
+    let Asked {
+        mut behaviour,
+        dialect,
+        route,
+    } = read(list, target, &parts, &body);
 
     let exchange = shared.journal.arrived(Arrival {
         id: behaviour.id.clone().unwrap_or_default(),
@@ -64,40 +65,17 @@ pub(crate) async fn answer(
         http2: parts.version == Version::HTTP_2,
         request_id: behaviour.request_id.clone(),
         connection,
-    };
-    let refused = |call: Call, dialect: Dialect, status: u16, message: String| {
-        let error = ErrorText {
-            message: Some(message),
-            ..ErrorText::default()
-        };
-        Ok(call.json(status, &dialect.error_body(status, &error)))
-    };
-
-    let Asked {
-        mut behaviour,
-        route,
-    } = match asked {
-        Ok(asked) => asked,
-        Err(refusal) => return refused(call, refusal.dialect, 400, refusal.message),
-    };
-    let dialect = match &route {
-        Route::Chat(dialect, _) => *dialect,
-        Route::Models | Route::Unknown => Dialect::OpenAi,
+        dialect,
     };
     if shared.options.client_certificates && !call.connection.client_certificate {
-        return refused(
-            call,
-            dialect,
-            401,
-            "A client certificate is required.".to_owned(),
-        );
+        return Ok(call.refuse(401, "A client certificate is required."));
     }
     if behaviour
         .expect_key
         .as_deref()
         .is_some_and(|expected| !shows_key(&parts.headers, target, expected))
     {
-        return refused(call, dialect, 401, "Incorrect API key provided.".to_owned());
+        return Ok(call.refuse(401, "Incorrect API key provided."));
     }
     if let Some(times) = behaviour.fail_times {
         let key = behaviour
@@ -112,40 +90,48 @@ pub(crate) async fn answer(
         tokio::time::sleep(wait).await;
     }
     if behaviour.faults.hangup {
-        call.exchange.ended(crate::journal::Outcome::Cut);
+        call.exchange.ended(Outcome::Cut);
         return Err(Error::other("hung up, as the request asked"));
     }
-    match route {
-        Route::Models if parts.method == Method::GET => Ok(call.json(200, &dialects::models())),
-        Route::Chat(dialect, ask) if parts.method == Method::POST => {
-            Ok(chat(&shared, call, dialect, &ask, behaviour))
+    Ok(match route {
+        Route::Chat(ask) => chat(&shared, call, &ask, behaviour),
+        Route::Models => call.json(200, &dialects::models()),
+        Route::Auth(endpoint) => {
+            let faults = &behaviour.faults;
+            let answer = match faults.status {
+                Some(status) => endpoint.refusal(status, &faults.error),
+                None => endpoint.grant(
+                    &parts.headers,
+                    &body,
+                    call.exchange.sequence,
+                    behaviour.expires_in,
+                ),
+            };
+            let content =
+                Content::whole(answer.status, answer.content_type, answer.body.into_bytes());
+            call.send(content, behaviour, answer.header)
         }
-        _ => refused(
-            call,
-            dialect,
-            404,
-            format!(
+        Route::Bad(message) => call.refuse(400, &message),
+        Route::Unknown => {
+            let message = format!(
                 "Unknown request: {} {}",
                 parts.method,
                 redacted_target(target)
-            ),
-        ),
-    }
+            );
+            call.refuse(404, &message)
+        }
+    })
 }
 
-fn chat(
-    shared: &Shared,
-    call: Call,
-    dialect: Dialect,
-    ask: &Ask,
-    mut behaviour: Behaviour,
-) -> Answer {
+fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Answer {
     if behaviour.answer.prefill_rejected && ask.prefill.is_some() {
         behaviour.faults.status = Some(400);
         behaviour.faults.error.message.get_or_insert_with(|| {
-            "This model does not support assistant message prefill. The conversation must end with a user message.".to_owned()
+            "This model does not support assistant message prefill. The conversation must end with a user message."
+                .to_owned()
         });
     }
+    let dialect = call.dialect;
     let faults = &behaviour.faults;
     if let Some(location) = &faults.redirect {
         let mut answer = call.json(faults.status.unwrap_or(307), &Value::Null);
@@ -153,7 +139,7 @@ fn chat(
         return answer;
     }
     if let Some(status) = faults.status {
-        let mut answer = call.json(status, &dialect.error_body(status, &faults.error));
+        let mut answer = call.error(status, &faults.error);
         let headers = answer.headers_mut();
         if let Some(wait) = &faults.retry_after {
             headers.insert(RETRY_AFTER, header(wait));
@@ -164,36 +150,26 @@ fn chat(
         return answer;
     }
     if faults.json_error {
-        let body = dialect.error_body(500, &faults.error);
-        return call.json(200, &body);
+        return call.json(200, &dialect.error_body(500, &faults.error));
     }
-    let whole = |kind: &str, body: Vec<u8>| (kind.to_owned(), Recorded::one(body));
-    let (status, (kind, source)): (u16, (String, Box<dyn Source>)) = if faults.html {
-        (
-            200,
-            whole(
-                "text/html; charset=utf-8",
-                recorded::PROXY_PAGE.as_bytes().to_vec(),
-            ),
-        )
+    let content = if faults.html {
+        let page = recorded::PROXY_PAGE.as_bytes().to_vec();
+        Content::whole(200, "text/html; charset=utf-8", page)
     } else if faults.empty {
-        (200, whole(dialect.content_type(ask.stream), Vec::new()))
+        Content {
+            length: None,
+            ..Content::whole(200, dialect.content_type(ask.stream), Vec::new())
+        }
     } else if let Some(name) = &behaviour.replay {
         let Some(replay) = shared.journal.replay(name) else {
-            return call.json(404, &unknown(dialect, "body", name));
+            return call.refuse(404, &format!("The mock has no body `{name}`."));
         };
-        (
-            replay.status,
-            (
-                replay.content_type.clone(),
-                Recorded::framed(&replay.content_type, &replay.body),
-            ),
-        )
+        Content::recorded(replay.status, &replay.content_type, &replay.body)
     } else if let Some(name) = &behaviour.case {
         let Some((kind, body)) = recorded::case(shared.options.cases.as_deref(), name) else {
-            return call.json(404, &unknown(dialect, "case", name));
+            return call.refuse(404, &format!("The mock has no case `{name}`."));
         };
-        (200, (kind.to_owned(), Recorded::framed(kind, &body)))
+        Content::recorded(200, kind, &body)
     } else {
         let script = Script::new(
             &behaviour.answer,
@@ -201,39 +177,53 @@ fn chat(
             ask.prompt_bytes,
             ask.prefill.as_deref(),
         );
+        let kind = dialect.content_type(ask.stream);
         if ask.stream {
-            (
-                200,
-                (
-                    dialect.content_type(true).to_owned(),
-                    dialect.source(ask, script),
-                ),
-            )
+            Content {
+                status: 200,
+                kind: kind.to_owned(),
+                source: dialect.source(ask, script),
+                length: None,
+            }
         } else {
-            let body = dialect.whole(ask, &script).to_string();
-            let length = body.len() as u64;
-            let (_, source) = whole("", body.into_bytes());
-            return call.stream(
+            Content::whole(
                 200,
-                dialect.content_type(false),
-                source,
-                behaviour,
-                Some(length),
-            );
+                kind,
+                dialect.whole(ask, &script).to_string().into_bytes(),
+            )
         }
     };
-    call.stream(status, &kind, source, behaviour, None)
+    call.send(content, behaviour, None)
 }
 
-fn unknown(dialect: Dialect, what: &str, name: &str) -> Value {
-    let message = Some(format!("The mock has no {what} `{name}`."));
-    dialect.error_body(
-        404,
-        &ErrorText {
-            message,
-            ..ErrorText::default()
-        },
-    )
+/// What an answer consists of, before faults act on it.
+struct Content {
+    status: u16,
+    kind: String,
+    source: Box<dyn Source>,
+    /// Announced to the client; absent for a stream.
+    length: Option<u64>,
+}
+
+impl Content {
+    fn whole(status: u16, kind: &str, body: Vec<u8>) -> Self {
+        let length = Some(body.len() as u64);
+        Self {
+            status,
+            kind: kind.to_owned(),
+            source: Recorded::one(body),
+            length,
+        }
+    }
+
+    fn recorded(status: u16, kind: &str, body: &[u8]) -> Self {
+        Self {
+            status,
+            kind: kind.to_owned(),
+            source: Recorded::framed(kind, body),
+            length: None,
+        }
+    }
 }
 
 /// A request that has been entered in the journal and waits for its answer.
@@ -243,60 +233,78 @@ struct Call {
     connection: Arc<Connection>,
     http2: bool,
     request_id: Option<String>,
+    dialect: &'static dyn Dialect,
 }
 
 impl Call {
+    fn refuse(self, status: u16, message: &str) -> Answer {
+        self.error(
+            status,
+            &ErrorText {
+                message: Some(message.to_owned()),
+                ..ErrorText::default()
+            },
+        )
+    }
+
+    fn error(self, status: u16, error: &ErrorText) -> Answer {
+        let body = self.dialect.error_body(status, error).to_string();
+        let content = Content::whole(status, self.dialect.error_content_type(), body.into_bytes());
+        let header = self.dialect.error_header(status, error);
+        self.send(content, Behaviour::default(), header)
+    }
+
     fn json(self, status: u16, body: &Value) -> Answer {
         let body = if body.is_null() {
             Vec::new()
         } else {
             body.to_string().into_bytes()
         };
-        let length = body.len() as u64;
-        self.stream(
-            status,
-            "application/json",
-            Recorded::one(body),
+        self.send(
+            Content::whole(status, "application/json", body),
             Behaviour::default(),
-            Some(length),
+            None,
         )
     }
 
-    fn stream(
+    fn send(
         self,
-        status: u16,
-        kind: &str,
-        source: Box<dyn Source>,
+        content: Content,
         behaviour: Behaviour,
-        length: Option<u64>,
+        more: Option<(&'static str, String)>,
     ) -> Answer {
         let Behaviour { pacing, faults, .. } = behaviour;
         let gzip = pacing.gzip;
         let request_id = self
             .request_id
             .unwrap_or_else(|| format!("req_mock_{}", self.exchange.sequence));
-        self.exchange.answered(status);
-        if length == Some(0) {
-            self.exchange.ended(crate::journal::Outcome::Done);
+        self.exchange.answered(content.status);
+        if content.length == Some(0) {
+            // The connection knows that nothing follows and never asks the body.
+            self.exchange.ended(Outcome::Done);
         }
         let mut reply = Reply::new(
             &self.exchange,
             self.presence,
             &self.connection,
             self.http2,
-            source,
+            content.source,
             pacing,
             faults,
         );
-        if let Some(length) = length {
+        if let Some(length) = content.length {
             reply = reply.with_length(length);
         }
         let mut answer = Response::new(Either::Right(reply));
         *answer.status_mut() =
-            StatusCode::from_u16(status).expect("the status was checked where it was read");
+            StatusCode::from_u16(content.status).expect("the status was checked where it was read");
         let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, header(kind));
+        headers.insert(CONTENT_TYPE, header(&content.kind));
         headers.insert("x-request-id", header(&request_id));
+        headers.insert(self.dialect.request_id_header(), header(&request_id));
+        if let Some((name, value)) = more {
+            headers.insert(name, header(&value));
+        }
         if gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -304,68 +312,80 @@ impl Call {
     }
 }
 
-/// What a request asks for.
+/// What a request asks for, as far as it could be read.
 struct Asked {
     behaviour: Behaviour,
+    dialect: &'static dyn Dialect,
     route: Route,
 }
 
 enum Route {
-    Chat(Dialect, Ask),
+    Chat(Ask),
     Models,
+    Auth(auth::Endpoint),
     Unknown,
+    Bad(String),
 }
 
-/// Why it could not be read; the behaviour is what was understood up to there.
-struct Refusal {
-    behaviour: Behaviour,
-    dialect: Dialect,
-    message: String,
+fn read(list: Option<&str>, target: &str, parts: &Parts, body: &[u8]) -> Asked {
+    let mut asked = Asked {
+        behaviour: Behaviour::default(),
+        dialect: dialects::OPENAI,
+        route: Route::Unknown,
+    };
+    if let Err(message) = try_read(list, target, parts, body, &mut asked) {
+        asked.route = Route::Bad(message);
+    }
+    asked
 }
 
-fn read(
+/// Leaves in `asked` what was understood before the error, so that a bad request is found under its id in the journal.
+fn try_read(
     list: Option<&str>,
     target: &str,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: &[u8],
-) -> Result<Asked, Box<Refusal>> {
-    let mut behaviour = Behaviour::default();
-    let header_list = headers.get("x-mock").and_then(|value| value.to_str().ok());
-    let path = target.split('?').next().unwrap_or(target);
-    let mut dialect = Dialect::OpenAi;
-    let result = (|| {
-        let mut first = Behaviour::default();
-        for list in [list, header_list].into_iter().flatten() {
-            first.read(list)?;
+    asked: &mut Asked,
+) -> Result<(), String> {
+    let header_list = parts
+        .headers
+        .get("x-mock")
+        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let header_list = header_list.as_deref();
+    for list in [list, header_list].into_iter().flatten() {
+        asked.behaviour.read(list)?;
+    }
+    if let Some(endpoint) = auth::Endpoint::of(&parts.method, target, body) {
+        asked.route = Route::Auth(endpoint);
+        return Ok(());
+    }
+    let Some(dialect) = dialects::of(target, asked.behaviour.dialect.as_deref())? else {
+        let path = target.split('?').next().unwrap_or(target);
+        if parts.method == Method::GET && path.ends_with("/models") {
+            asked.route = Route::Models;
         }
-        let Some(found) = Dialect::of(path, first.dialect.as_deref())? else {
-            behaviour = first;
-            return Ok(if path.ends_with("/models") {
-                Route::Models
-            } else {
-                Route::Unknown
-            });
-        };
-        dialect = found;
-        // Known before the body is looked at, so that a bad body is found under its id in the journal.
-        behaviour.id.clone_from(&first.id);
-        let mut ask = found.ask(target, body)?;
-        let (model, model_list) = model_and_list(&ask.model);
-        let lists = [list, model_list, header_list];
-        for list in lists.into_iter().flatten() {
+        return Ok(());
+    };
+    asked.dialect = dialect;
+    if parts.method != Method::POST {
+        return Ok(());
+    }
+    let mut ask = dialects::ask(dialect, target, body)?;
+    if let (model, Some(model_list)) = model_and_list(&ask.model) {
+        let name = model.to_owned();
+        // Read anew, so that the header has the last word.
+        let mut behaviour = Behaviour::default();
+        for list in [list, Some(model_list), header_list].into_iter().flatten() {
             behaviour.read(list)?;
         }
-        ask.model = model.to_owned();
-        Ok(Route::Chat(found, ask))
-    })();
-    match result {
-        Ok(route) => Ok(Asked { behaviour, route }),
-        Err(message) => Err(Box::new(Refusal {
-            behaviour,
-            dialect,
-            message,
-        })),
+        asked.behaviour = behaviour;
+        if let Some(name) = asked.behaviour.dialect.as_deref() {
+            asked.dialect = dialects::of(target, Some(name))?.unwrap_or(dialect);
+        }
+        ask.model = name;
     }
+    asked.route = Route::Chat(ask);
+    Ok(())
 }
 
 /// `/mock/cut=3,split=7/v1/…` is `/v1/…` with that behaviour.

@@ -18,6 +18,7 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+mod auth;
 mod behaviour;
 mod control;
 mod dialects;

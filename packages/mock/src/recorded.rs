@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::behaviour::ErrorText;
+use crate::dialects::cut_in_half;
 use crate::reply::{Frames, Source};
 
 /// What a proxy says when it answers in the provider's place.
@@ -75,6 +76,10 @@ impl Source for Recorded {
 
     fn ping(&self) -> &'static [u8] {
         self.ping
+    }
+
+    fn malform(&self, frame: &mut Vec<u8>) {
+        cut_in_half(frame);
     }
 }
 

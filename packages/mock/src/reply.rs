@@ -38,15 +38,7 @@ pub(crate) trait Source: Send {
     }
 
     /// Breaks the content of a frame but not its framing.
-    fn malform(&self, frame: &mut Vec<u8>) {
-        let end = frame.len()
-            - frame
-                .iter()
-                .rev()
-                .take_while(|byte| byte.is_ascii_whitespace())
-                .count();
-        frame.drain(end / 2..end);
-    }
+    fn malform(&self, frame: &mut Vec<u8>);
 }
 
 /// Bytes with the places where each frame ends.
@@ -246,17 +238,7 @@ impl Reply {
                     source.malform(frame);
                 }
                 if crlf {
-                    *frame = frame
-                        .iter()
-                        .flat_map(|byte| {
-                            if *byte == b'\n' {
-                                &b"\r\n"[..]
-                            } else {
-                                std::slice::from_ref(byte)
-                            }
-                        })
-                        .copied()
-                        .collect();
+                    *frame = with_crlf(frame);
                 }
             });
         }
@@ -395,6 +377,18 @@ impl Reply {
         self.exchange.ended(Outcome::Done);
         Poll::Ready(None)
     }
+}
+
+/// Every line end as CRLF, also where some are already.
+fn with_crlf(text: &[u8]) -> Vec<u8> {
+    let mut changed = Vec::with_capacity(text.len() + 8);
+    for byte in text {
+        if *byte == b'\n' && changed.last() != Some(&b'\r') {
+            changed.push(b'\r');
+        }
+        changed.push(*byte);
+    }
+    changed
 }
 
 impl Body for Reply {

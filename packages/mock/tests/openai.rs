@@ -1,29 +1,17 @@
 //! The OpenAI dialect and every key of the table, over real sockets.
 
+mod client;
+
 use std::io::Read;
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use client::{client, received};
 use futures_util::StreamExt;
 use literllm_mock::{Event, Mock, Options, Outcome, Protocol};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(10);
-
-fn client() -> Client {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .expect("no other provider is installed");
-    });
-    Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .expect("the options are sound")
-}
 
 fn body() -> Value {
     json!({"model": "demo", "stream": true, "messages": [{"role": "user", "content": "Tell me a story"}]})
@@ -64,19 +52,6 @@ fn text_of(chunks: &[Value]) -> String {
         .iter()
         .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str())
         .collect()
-}
-
-/// What arrives before the body ends or breaks, and whether it broke.
-async fn received(response: Response) -> (String, bool) {
-    let mut stream = response.bytes_stream();
-    let mut bytes = Vec::new();
-    while let Some(piece) = stream.next().await {
-        match piece {
-            Ok(piece) => bytes.extend_from_slice(&piece),
-            Err(_) => return (String::from_utf8_lossy(&bytes).into_owned(), true),
-        }
-    }
-    (String::from_utf8_lossy(&bytes).into_owned(), false)
 }
 
 #[tokio::test]
@@ -922,4 +897,21 @@ async fn control_waits_time_out_and_reset_forgets() {
         .await
         .expect("the mock answers");
     assert!(mock.log(None).is_empty());
+}
+
+/// Unoptimised, over a socket, with the client in the same process: far below what the mock can do, and still tenfold
+/// above what would slow a suite down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unpaced_stream_is_served_fast() {
+    let mock = mock().await;
+    let started = Instant::now();
+    let mut stream = ask(&mock, "chunks=200000; bytes=287").await.bytes_stream();
+    let mut bytes = 0;
+    while let Some(piece) = stream.next().await {
+        bytes += piece.expect("nothing breaks").len();
+    }
+    let rate = 200_000.0 / started.elapsed().as_secs_f64();
+    assert!(bytes > 200_000 * 287);
+    println!("{rate:.0} chunks a second");
+    assert!(rate > 20_000.0, "{rate} chunks a second");
 }

@@ -1,21 +1,55 @@
 //! The providers' dialects: each file says how one provider is asked, how it streams and answers a script, and how it
 //! reports errors. What goes wrong is none of their business: faults act on frames, the same for all.
 
+mod anthropic;
+mod bedrock;
+mod cohere;
+mod eventstream;
+mod gemini;
+mod mistral;
+mod ollama;
 mod openai;
 
 use serde_json::Value;
 
-use crate::behaviour::ErrorText;
+use crate::behaviour::{ErrorText, percent_decoded};
 use crate::reply::{Frames, Source};
 use crate::script::{Event, Playback, Script};
 
-/// How a request wants to be answered, found by its path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    OpenAi,
+pub(crate) use openai::models;
+
+/// One provider's way of speaking.
+pub(crate) trait Dialect: Sync {
+    /// Reads a request. The error is a sentence for the client's 400.
+    fn ask(&self, target: &str, body: &Value) -> Result<Ask, String>;
+
+    fn content_type(&self, stream: bool) -> &'static str;
+
+    /// The script as a stream.
+    fn source(&self, ask: &Ask, script: Script) -> Box<dyn Source>;
+
+    /// The script as an answer that is not streamed.
+    fn whole(&self, ask: &Ask, script: &Script) -> Value;
+
+    /// The body of an answer with an error status.
+    fn error_body(&self, status: u16, error: &ErrorText) -> Value;
+
+    /// The content type of such an answer.
+    fn error_content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    /// A header that names the error beside its body.
+    fn error_header(&self, _status: u16, _error: &ErrorText) -> Option<(&'static str, String)> {
+        None
+    }
+
+    fn request_id_header(&self) -> &'static str {
+        "x-request-id"
+    }
 }
 
-/// What the mock takes from a request body.
+/// What the mock takes from a request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ask {
     pub model: String,
@@ -35,61 +69,73 @@ pub(crate) trait Renderer: Clone + Send {
     fn render(&mut self, event: Event<'_>, script: &Script, out: &mut Frames);
 
     fn error(&mut self, error: &ErrorText, out: &mut Frames);
-}
 
-impl Dialect {
-    pub(crate) fn of(path: &str, hint: Option<&str>) -> Result<Option<Self>, String> {
-        if let Some(name) = hint {
-            return match name {
-                "openai" => Ok(Some(Self::OpenAi)),
-                _ => Err(format!("the mock knows no dialect `{name}`")),
-            };
-        }
-        Ok(path.ends_with("/chat/completions").then_some(Self::OpenAi))
+    fn ping(&self) -> &'static [u8] {
+        b": ping\n\n"
     }
 
-    /// The error is a sentence for the client's 400.
-    pub(crate) fn ask(self, _path: &str, body: &[u8]) -> Result<Ask, String> {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|error| format!("The body is not JSON: {error}"))?;
-        if !value.is_object() {
-            return Err("The body must be a JSON object.".to_owned());
-        }
-        let mut ask = match self {
-            Self::OpenAi => openai::ask(&value)?,
-        };
-        ask.fingerprint = fingerprint(body);
-        Ok(ask)
-    }
-
-    pub(crate) fn content_type(self, stream: bool) -> &'static str {
-        match self {
-            Self::OpenAi if stream => "text/event-stream; charset=utf-8",
-            Self::OpenAi => "application/json",
-        }
-    }
-
-    pub(crate) fn source(self, ask: &Ask, script: Script) -> Box<dyn Source> {
-        match self {
-            Self::OpenAi => played(openai::Stream::new(ask), script),
-        }
-    }
-
-    /// The answer to a request that did not ask for a stream.
-    pub(crate) fn whole(self, ask: &Ask, script: &Script) -> Value {
-        match self {
-            Self::OpenAi => openai::whole(ask, script),
-        }
-    }
-
-    pub(crate) fn error_body(self, status: u16, error: &ErrorText) -> Value {
-        match self {
-            Self::OpenAi => openai::error_body(status, error),
-        }
+    fn malform(&self, frame: &mut Vec<u8>) {
+        cut_in_half(frame);
     }
 }
 
-pub(crate) use openai::models;
+/// The dialect that is spoken at this path, or the one that the request names.
+pub(crate) fn of(target: &str, hint: Option<&str>) -> Result<Option<&'static dyn Dialect>, String> {
+    let path = target.split('?').next().unwrap_or(target);
+    let method = path.rsplit_once(':').map_or("", |(_, method)| method);
+    let by_path: Option<&'static dyn Dialect> = match path.rsplit('/').next().unwrap_or_default() {
+        "completions" if path.ends_with("/chat/completions") => Some(OPENAI),
+        "messages" => Some(&anthropic::Anthropic {
+            framing: anthropic::Framing::Sse,
+        }),
+        "chat" if path.ends_with("/v2/chat") => Some(&cohere::Cohere),
+        "chat" if path.ends_with("/api/chat") => Some(&ollama::Ollama),
+        "converse" | "converse-stream" => Some(&bedrock::Bedrock),
+        "invoke" | "invoke-with-response-stream" => Some(&anthropic::Anthropic {
+            framing: anthropic::Framing::EventStream,
+        }),
+        _ => match method {
+            "generateContent" | "streamGenerateContent" if target.contains("alt=sse") => {
+                Some(&gemini::Gemini {
+                    framing: gemini::Framing::Sse,
+                })
+            }
+            "generateContent" | "streamGenerateContent" => Some(&gemini::Gemini {
+                framing: gemini::Framing::Array,
+            }),
+            "rawPredict" | "streamRawPredict" => Some(&anthropic::Anthropic {
+                framing: anthropic::Framing::Sse,
+            }),
+            _ => None,
+        },
+    };
+    Ok(match hint {
+        None => by_path,
+        Some("openai") => Some(OPENAI),
+        Some("azure") => Some(&openai::OpenAi { azure: true }),
+        Some("mistral") => Some(&mistral::Mistral),
+        Some(name) => {
+            return Err(format!(
+                "`dialect` is openai, azure or mistral, not `{name}`"
+            ));
+        }
+    })
+}
+
+/// The dialect that is spoken where no other is known.
+pub(crate) const OPENAI: &dyn Dialect = &openai::OpenAi { azure: false };
+
+/// Reads a request body in a dialect.
+pub(crate) fn ask(dialect: &dyn Dialect, target: &str, body: &[u8]) -> Result<Ask, String> {
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"))?;
+    if !value.is_object() {
+        return Err("The body must be a JSON object.".to_owned());
+    }
+    let mut ask = dialect.ask(target, &value)?;
+    ask.fingerprint = fingerprint(body);
+    Ok(ask)
+}
 
 struct Played<R> {
     playback: Playback,
@@ -102,15 +148,15 @@ fn played<R: Renderer + 'static>(renderer: R, script: Script) -> Box<dyn Source>
         renderer,
     };
     if played.playback.wants_overhead() {
-        let mut scratch = Frames::default();
-        played.renderer.clone().render(
-            Event::Text {
+        let (mut scratch, mut twin) = (Frames::default(), played.renderer.clone());
+        // The first text may open something; the second is like all that follow.
+        for _ in 0..2 {
+            let empty = Event::Text {
                 choice: 0,
                 piece: "",
-            },
-            played.playback.script(),
-            &mut scratch,
-        );
+            };
+            twin.render(empty, played.playback.script(), &mut scratch);
+        }
         played.playback.set_overhead(scratch.last_length());
     }
     Box::new(played)
@@ -125,6 +171,32 @@ impl<R: Renderer> Source for Played<R> {
     fn error(&mut self, error: &ErrorText, out: &mut Frames) {
         self.renderer.error(error, out);
     }
+
+    fn ping(&self) -> &'static [u8] {
+        self.renderer.ping()
+    }
+
+    fn malform(&self, frame: &mut Vec<u8>) {
+        self.renderer.malform(frame);
+    }
+}
+
+/// Breaks the text of a frame but not the line ends behind it.
+pub(crate) fn cut_in_half(frame: &mut Vec<u8>) {
+    let end = frame.trim_ascii_end().len();
+    frame.drain(end / 2..end);
+}
+
+/// An error over SSE in one of the shapes that every dialect may be asked for; `own` is what the provider itself
+/// would send.
+fn sse_error(error: &ErrorText, object: &Value, own: &str) -> String {
+    match error.shape.as_deref().unwrap_or(own) {
+        "event" => format!("event: error\ndata: {object}\n\n"),
+        "field" => format!("error: {object}\n\n"),
+        "bare" => format!("{object:#}\n"),
+        "plain" => format!("data: {}\n\n", stream_message_of(error)),
+        _ => format!("data: {object}\n\n"),
+    }
 }
 
 /// Appends `text` as a JSON string.
@@ -132,12 +204,18 @@ fn quote(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a Vec takes every write");
 }
 
+fn number(number: u64, out: &mut Vec<u8>) {
+    if let Ok(digit @ 0..=9) = u8::try_from(number) {
+        out.push(b'0' + digit);
+    } else {
+        out.extend_from_slice(number.to_string().as_bytes());
+    }
+}
+
 /// The default words of an error with this status.
 fn message_of(status: u16, error: &ErrorText) -> String {
-    error
-        .message
-        .clone()
-        .unwrap_or_else(|| format!("The mock answers {status}, as the request asked."))
+    let default = || format!("The mock answers {status}, as the request asked.");
+    error.message.clone().unwrap_or_else(default)
 }
 
 /// An error's words inside a stream.
@@ -150,9 +228,8 @@ fn stream_message_of(error: &ErrorText) -> &str {
 
 /// FNV-1a: short, and the same on every machine.
 fn fingerprint(body: &[u8]) -> u64 {
-    body.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    body.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// The text of a message's content, which is a string or a list of parts.
@@ -165,4 +242,30 @@ fn content_text(content: &Value) -> String {
             .collect(),
         _ => String::new(),
     }
+}
+
+/// What a list of messages says in all, and what its last one says if the model is to have said it.
+fn said(messages: &Value, field: &str, role: &str) -> Result<(usize, Option<String>), String> {
+    let Some(messages) = messages.as_array() else {
+        return Err("The request holds no list of messages.".to_owned());
+    };
+    let last = messages.last().filter(|message| message["role"] == role);
+    let bytes = messages
+        .iter()
+        .map(|message| content_text(&message[field]).len())
+        .sum();
+    Ok((bytes, last.map(|message| content_text(&message[field]))))
+}
+
+/// The piece of a path between `before` and `after`, decoded.
+fn path_piece(target: &str, before: &str, after: &[&str]) -> Option<String> {
+    let path = target.split('?').next()?;
+    let (_, rest) = path.rsplit_once(before)?;
+    let end = after.iter().filter_map(|end| rest.rfind(end)).min()?;
+    Some(percent_decoded(&rest[..end]))
+}
+
+/// Arguments as the object they are; what is no JSON becomes a string.
+fn arguments_value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
 }

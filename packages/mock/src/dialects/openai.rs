@@ -1,45 +1,121 @@
-//! OpenAI's chat completions, which most hosts speak.
+//! OpenAI's chat completions, which most hosts speak; Azure's marks on request.
 
 use serde_json::{Value, json};
 
-use super::{Ask, Renderer, content_text, message_of, quote, stream_message_of};
+use super::{
+    Ask, Dialect, Renderer, message_of, number, path_piece, played, quote, said, sse_error,
+    stream_message_of,
+};
 use crate::behaviour::ErrorText;
-use crate::reply::Frames;
+use crate::reply::{Frames, Source};
 use crate::script::{CITED_TITLE, CITED_URL, Event, Script, Usage};
 
 /// The mock's clock stands still: the same request gives the same bytes.
 const CREATED: u64 = 1_700_000_000;
 
-pub(super) fn ask(body: &Value) -> Result<Ask, String> {
-    let model = body["model"]
-        .as_str()
-        .ok_or("You must provide a model parameter.")?;
-    let messages = body["messages"]
-        .as_array()
-        .ok_or("Missing required parameter: 'messages'.")?;
-    let last = messages
-        .last()
-        .filter(|message| message["role"] == "assistant");
-    Ok(Ask {
-        model: model.to_owned(),
-        stream: body["stream"] == true,
-        include_usage: body["stream_options"]["include_usage"] == true,
-        choices: body["n"]
-            .as_u64()
-            .and_then(|n| u32::try_from(n).ok())
-            .unwrap_or(1),
-        prompt_bytes: messages
-            .iter()
-            .map(|message| content_text(&message["content"]).len())
-            .sum(),
-        prefill: last.map(|message| content_text(&message["content"])),
-        fingerprint: 0,
-    })
+pub(super) struct OpenAi {
+    pub azure: bool,
 }
 
+impl Dialect for OpenAi {
+    fn ask(&self, target: &str, body: &Value) -> Result<Ask, String> {
+        // A deployment's path names the model, so that the body need not.
+        let deployment = || path_piece(target, "/deployments/", &["/chat/"]);
+        let model = body["model"]
+            .as_str()
+            .map(str::to_owned)
+            .or_else(deployment);
+        let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
+        Ok(Ask {
+            model: model.ok_or("You must provide a model parameter.")?,
+            stream: body["stream"] == true,
+            include_usage: body["stream_options"]["include_usage"] == true,
+            choices: body["n"]
+                .as_u64()
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(1),
+            prompt_bytes,
+            prefill,
+            fingerprint: 0,
+        })
+    }
+
+    fn content_type(&self, stream: bool) -> &'static str {
+        if stream {
+            "text/event-stream; charset=utf-8"
+        } else {
+            "application/json"
+        }
+    }
+
+    fn source(&self, ask: &Ask, script: Script) -> Box<dyn Source> {
+        played(Stream::new(ask, self.azure), script)
+    }
+
+    fn whole(&self, ask: &Ask, script: &Script) -> Value {
+        let text = script.whole_text();
+        let choices: Vec<Value> = (0..script.choices)
+            .map(|index| {
+                let content =
+                    if text.is_empty() && (!script.tools.is_empty() || script.refusal.is_some()) {
+                        Value::Null
+                    } else {
+                        json!(text)
+                    };
+                let mut message =
+                    json!({"role": "assistant", "content": content, "refusal": script.refusal});
+                if let Some(reasoning) = &script.reasoning {
+                    message["reasoning_content"] = json!(reasoning);
+                }
+                if script.citations {
+                    message["annotations"] = annotations();
+                }
+                if !script.tools.is_empty() {
+                    message["tool_calls"] = script
+                        .tools
+                        .iter()
+                        .enumerate()
+                        .map(|(index, tool)| {
+                            json!({"id": call_id(index), "type": "function",
+                            "function": {"name": tool.name, "arguments": tool.arguments}})
+                        })
+                        .collect();
+                }
+                let finish = (!script.no_finish).then_some(&script.finish);
+                json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish})
+            })
+            .collect();
+        json!({"id": format!("chatcmpl-{:016x}", ask.fingerprint), "object": "chat.completion", "created": CREATED,
+            "model": ask.model, "system_fingerprint": "fp_mock", "choices": choices, "usage": usage(script.usage)})
+    }
+
+    fn error_body(&self, status: u16, error: &ErrorText) -> Value {
+        let (kind, code) = match status {
+            401 => ("invalid_request_error", Some("invalid_api_key")),
+            403 => ("invalid_request_error", Some("permission_denied")),
+            404 => ("invalid_request_error", Some("model_not_found")),
+            429 => ("requests", Some("rate_limit_exceeded")),
+            400..=499 => ("invalid_request_error", None),
+            _ => ("server_error", None),
+        };
+        if self.azure {
+            let code = error.code.clone().unwrap_or_else(|| status.to_string());
+            return json!({"error": {"code": code, "message": message_of(status, error)}});
+        }
+        json!({"error": {"message": message_of(status, error), "type": error.kind.as_deref().unwrap_or(kind),
+            "param": null, "code": error.code.as_deref().or(code)}})
+    }
+}
+
+/// What Azure says first: what its filter made of the prompt, with everything else empty.
+const AZURE_OPENING: &[u8] = b"data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\",\
+    \"prompt_filter_results\":[{\"prompt_index\":0,\"content_filter_results\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\"}}}]}\n\n";
+
 #[derive(Debug, Clone)]
-pub(super) struct Stream {
+struct Stream {
     include_usage: bool,
+    azure: bool,
+    begun: bool,
     /// Everything before the choices, the same in every chunk.
     head: Vec<u8>,
     /// Everything behind them.
@@ -47,7 +123,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(ask: &Ask) -> Self {
+    fn new(ask: &Ask, azure: bool) -> Self {
         let mut head = format!(
             "data: {{\"id\":\"chatcmpl-{:016x}\",\"object\":\"chat.completion.chunk\",\"created\":{CREATED},\"model\":",
             ask.fingerprint
@@ -62,6 +138,8 @@ impl Stream {
         };
         Self {
             include_usage: ask.include_usage,
+            azure,
+            begun: false,
             head,
             tail,
         }
@@ -85,9 +163,25 @@ impl Stream {
             Some(reason) => quote(reason, bytes),
             None => bytes.extend_from_slice(b"null"),
         }
+        if self.azure {
+            bytes.extend_from_slice(b",\"content_filter_results\":{}");
+        }
         bytes.push(b'}');
         bytes.extend_from_slice(self.tail);
         out.end_frame();
+    }
+
+    fn start(&self, choice: u32, script: &Script, out: &mut Frames) {
+        self.chunk(choice, out, None, |bytes| {
+            let content: &[u8] = if script.tools.is_empty() {
+                b"\"\""
+            } else {
+                b"null"
+            };
+            bytes.extend_from_slice(b"\"role\":\"assistant\",\"content\":");
+            bytes.extend_from_slice(content);
+            bytes.extend_from_slice(b",\"refusal\":null");
+        });
     }
 
     fn said(&self, choice: u32, field: &str, piece: &str, out: &mut Frames) {
@@ -101,14 +195,12 @@ impl Stream {
 impl Renderer for Stream {
     fn render(&mut self, event: Event<'_>, script: &Script, out: &mut Frames) {
         match event {
-            Event::Start { choice } => self.chunk(choice, out, None, |bytes| {
-                let opening: &[u8] = if script.tools.is_empty() {
-                    b"\"role\":\"assistant\",\"content\":\"\",\"refusal\":null"
-                } else {
-                    b"\"role\":\"assistant\",\"content\":null,\"refusal\":null"
-                };
-                bytes.extend_from_slice(opening);
-            }),
+            Event::Start { choice } => {
+                if self.azure && !std::mem::replace(&mut self.begun, true) {
+                    out.push(AZURE_OPENING);
+                }
+                self.start(choice, script, out);
+            }
             Event::Reasoning { choice, piece } => {
                 self.said(choice, "\"reasoning_content\":", piece, out);
             }
@@ -161,76 +253,22 @@ impl Renderer for Stream {
         let kind = error.kind.as_deref().unwrap_or("server_error");
         let object =
             json!({"error": {"message": message, "type": kind, "param": null, "code": error.code}});
-        let frame = match error.shape.as_deref().unwrap_or("openai") {
-            "event" => format!("event: error\ndata: {object}\n\n"),
-            "field" => format!("error: {object}\n\n"),
-            "bare" => format!("{object:#}\n"),
-            "plain" => format!("data: {message}\n\n"),
-            "object" => {
+        let frame = match error.shape.as_deref() {
+            Some("object") => {
                 let object = json!({"object": "error", "message": message, "type": kind, "code": error.code});
                 format!("data: {object}\n\n")
             }
-            "choice" => {
+            Some("choice") => {
                 let mut frame = String::from_utf8_lossy(&self.head).into_owned();
                 frame.push_str(
                     "{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}],",
                 );
                 frame + &object.to_string()[1..] + "\n\n"
             }
-            _ => format!("data: {object}\n\n"),
+            _ => sse_error(error, &object, "data"),
         };
         out.push(frame.as_bytes());
     }
-}
-
-pub(super) fn whole(ask: &Ask, script: &Script) -> Value {
-    let text = script.whole_text();
-    let choices: Vec<Value> = (0..script.choices)
-        .map(|index| {
-            let content =
-                if text.is_empty() && (!script.tools.is_empty() || script.refusal.is_some()) {
-                    Value::Null
-                } else {
-                    json!(text)
-                };
-            let mut message =
-                json!({"role": "assistant", "content": content, "refusal": script.refusal});
-            if let Some(reasoning) = &script.reasoning {
-                message["reasoning_content"] = json!(reasoning);
-            }
-            if script.citations {
-                message["annotations"] = annotations();
-            }
-            if !script.tools.is_empty() {
-                message["tool_calls"] = script
-                    .tools
-                    .iter()
-                    .enumerate()
-                    .map(|(index, tool)| {
-                        json!({"id": call_id(index), "type": "function",
-                        "function": {"name": tool.name, "arguments": tool.arguments}})
-                    })
-                    .collect();
-            }
-            let finish = (!script.no_finish).then_some(&script.finish);
-            json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish})
-        })
-        .collect();
-    json!({"id": format!("chatcmpl-{:016x}", ask.fingerprint), "object": "chat.completion", "created": CREATED,
-        "model": ask.model, "system_fingerprint": "fp_mock", "choices": choices, "usage": usage(script.usage)})
-}
-
-pub(super) fn error_body(status: u16, error: &ErrorText) -> Value {
-    let (kind, code) = match status {
-        401 => ("invalid_request_error", Some("invalid_api_key")),
-        403 => ("invalid_request_error", Some("permission_denied")),
-        404 => ("invalid_request_error", Some("model_not_found")),
-        429 => ("requests", Some("rate_limit_exceeded")),
-        400..=499 => ("invalid_request_error", None),
-        _ => ("server_error", None),
-    };
-    json!({"error": {"message": message_of(status, error), "type": error.kind.as_deref().unwrap_or(kind),
-        "param": null, "code": error.code.as_deref().or(code)}})
 }
 
 pub(crate) fn models() -> Value {
@@ -254,12 +292,4 @@ fn annotations() -> Value {
 
 fn call_id(index: usize) -> String {
     format!("call_mock_{index}")
-}
-
-fn number(number: u64, out: &mut Vec<u8>) {
-    if let Ok(digit @ 0..=9) = u8::try_from(number) {
-        out.push(b'0' + digit);
-    } else {
-        out.extend_from_slice(number.to_string().as_bytes());
-    }
 }
