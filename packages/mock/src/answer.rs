@@ -27,32 +27,20 @@ pub(crate) async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Answer, Error> {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |target| target.as_str())
-        .to_owned();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
     if let Some(endpoint) = target.strip_prefix("/_mock/") {
         return control::answer(&shared, endpoint, request).await;
     }
     let (list, target) = behaviour_prefix(&target);
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(Error::other)?.to_bytes();
-    let Asked {
-        mut behaviour,
-        dialect,
-        route,
-    } = read(list, target, &parts, &body);
+    let Asked { mut behaviour, dialect, route } = read(list, target, &parts, &body);
 
     let exchange = shared.journal.arrived(Arrival {
         id: behaviour.id.clone().unwrap_or_default(),
         method: parts.method.to_string(),
         path: redacted_target(target),
-        headers: parts
-            .headers
-            .iter()
-            .map(|(name, value)| redacted(name.as_str(), value))
-            .collect(),
+        headers: parts.headers.iter().map(|(name, value)| redacted(name.as_str(), value)).collect(),
         body: body.clone(),
         version: parts.version,
         connection: connection.number,
@@ -70,18 +58,11 @@ pub(crate) async fn answer(
     if shared.options.client_certificates && !call.connection.client_certificate {
         return Ok(call.refuse(401, "A client certificate is required."));
     }
-    if behaviour
-        .expect_key
-        .as_deref()
-        .is_some_and(|expected| !shows_key(&parts.headers, target, expected))
-    {
+    if behaviour.expect_key.as_deref().is_some_and(|expected| !shows_key(&parts.headers, target, expected)) {
         return Ok(call.refuse(401, "Incorrect API key provided."));
     }
     if let Some(times) = behaviour.fail_times {
-        let key = behaviour
-            .id
-            .clone()
-            .unwrap_or_else(|| format!("{target} {behaviour:?}"));
+        let key = behaviour.id.clone().unwrap_or_else(|| format!("{target} {behaviour:?}"));
         if shared.journal.attempt(&key) >= times {
             behaviour.faults = Faults::default();
         }
@@ -100,24 +81,14 @@ pub(crate) async fn answer(
             let faults = &behaviour.faults;
             let answer = match faults.status {
                 Some(status) => endpoint.refusal(status, &faults.error),
-                None => endpoint.grant(
-                    &parts.headers,
-                    &body,
-                    call.exchange.sequence,
-                    behaviour.expires_in,
-                ),
+                None => endpoint.grant(&parts.headers, &body, call.exchange.sequence, behaviour.expires_in),
             };
-            let content =
-                Content::whole(answer.status, answer.content_type, answer.body.into_bytes());
+            let content = Content::whole(answer.status, answer.content_type, answer.body.into_bytes());
             call.send(content, behaviour, answer.header)
         }
         Route::Bad(message) => call.refuse(400, &message),
         Route::Unknown => {
-            let message = format!(
-                "Unknown request: {} {}",
-                parts.method,
-                redacted_target(target)
-            );
+            let message = format!("Unknown request: {} {}", parts.method, redacted_target(target));
             call.refuse(404, &message)
         }
     })
@@ -127,8 +98,7 @@ fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Ans
     if behaviour.answer.prefill_rejected && ask.prefill.is_some() {
         behaviour.faults.status = Some(400);
         behaviour.faults.error.message.get_or_insert_with(|| {
-            "This model does not support assistant message prefill. The conversation must end with a user message."
-                .to_owned()
+            "This model does not support assistant message prefill. The conversation must end with a user message.".to_owned()
         });
     }
     let dialect = call.dialect;
@@ -156,10 +126,7 @@ fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Ans
         let page = recorded::PROXY_PAGE.as_bytes().to_vec();
         Content::whole(200, "text/html; charset=utf-8", page)
     } else if faults.empty {
-        Content {
-            length: None,
-            ..Content::whole(200, dialect.content_type(ask.stream), Vec::new())
-        }
+        Content { length: None, ..Content::whole(200, dialect.content_type(ask.stream), Vec::new()) }
     } else if let Some(name) = &behaviour.replay {
         let Some(replay) = shared.journal.replay(name) else {
             return call.refuse(404, &format!("The mock has no body `{name}`."));
@@ -171,26 +138,12 @@ fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Ans
         };
         Content::recorded(200, kind, &body)
     } else {
-        let script = Script::new(
-            &behaviour.answer,
-            ask.choices,
-            ask.prompt_bytes,
-            ask.prefill.as_deref(),
-        );
+        let script = Script::new(&behaviour.answer, ask.choices, ask.prompt_bytes, ask.prefill.as_deref());
         let kind = dialect.content_type(ask.stream);
         if ask.stream {
-            Content {
-                status: 200,
-                kind: kind.to_owned(),
-                source: dialect.source(ask, script),
-                length: None,
-            }
+            Content { status: 200, kind: kind.to_owned(), source: dialect.source(ask, script), length: None }
         } else {
-            Content::whole(
-                200,
-                kind,
-                dialect.whole(ask, &script).to_string().into_bytes(),
-            )
+            Content::whole(200, kind, dialect.whole(ask, &script).to_string().into_bytes())
         }
     };
     call.send(content, behaviour, None)
@@ -208,21 +161,11 @@ struct Content {
 impl Content {
     fn whole(status: u16, kind: &str, body: Vec<u8>) -> Self {
         let length = Some(body.len() as u64);
-        Self {
-            status,
-            kind: kind.to_owned(),
-            source: Recorded::one(body),
-            length,
-        }
+        Self { status, kind: kind.to_owned(), source: Recorded::one(body), length }
     }
 
     fn recorded(status: u16, kind: &str, body: &[u8]) -> Self {
-        Self {
-            status,
-            kind: kind.to_owned(),
-            source: Recorded::framed(kind, body),
-            length: None,
-        }
+        Self { status, kind: kind.to_owned(), source: Recorded::framed(kind, body), length: None }
     }
 }
 
@@ -238,13 +181,7 @@ struct Call {
 
 impl Call {
     fn refuse(self, status: u16, message: &str) -> Answer {
-        self.error(
-            status,
-            &ErrorText {
-                message: Some(message.to_owned()),
-                ..ErrorText::default()
-            },
-        )
+        self.error(status, &ErrorText { message: Some(message.to_owned()), ..ErrorText::default() })
     }
 
     fn error(self, status: u16, error: &ErrorText) -> Answer {
@@ -255,49 +192,25 @@ impl Call {
     }
 
     fn json(self, status: u16, body: &Value) -> Answer {
-        let body = if body.is_null() {
-            Vec::new()
-        } else {
-            body.to_string().into_bytes()
-        };
-        self.send(
-            Content::whole(status, "application/json", body),
-            Behaviour::default(),
-            None,
-        )
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.send(Content::whole(status, "application/json", body), Behaviour::default(), None)
     }
 
-    fn send(
-        self,
-        content: Content,
-        behaviour: Behaviour,
-        more: Option<(&'static str, String)>,
-    ) -> Answer {
+    fn send(self, content: Content, behaviour: Behaviour, more: Option<(&'static str, String)>) -> Answer {
         let Behaviour { pacing, faults, .. } = behaviour;
         let gzip = pacing.gzip;
-        let request_id = self
-            .request_id
-            .unwrap_or_else(|| format!("req_mock_{}", self.exchange.sequence));
+        let request_id = self.request_id.unwrap_or_else(|| format!("req_mock_{}", self.exchange.sequence));
         self.exchange.answered(content.status);
         if content.length == Some(0) {
             // The connection knows that nothing follows and never asks the body.
             self.exchange.ended(Outcome::Done);
         }
-        let mut reply = Reply::new(
-            &self.exchange,
-            self.presence,
-            &self.connection,
-            self.http2,
-            content.source,
-            pacing,
-            faults,
-        );
+        let mut reply = Reply::new(&self.exchange, self.presence, &self.connection, self.http2, content.source, pacing, faults);
         if let Some(length) = content.length {
             reply = reply.with_length(length);
         }
         let mut answer = Response::new(Either::Right(reply));
-        *answer.status_mut() =
-            StatusCode::from_u16(content.status).expect("the status was checked where it was read");
+        *answer.status_mut() = StatusCode::from_u16(content.status).expect("the status was checked where it was read");
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, header(&content.kind));
         headers.insert("x-request-id", header(&request_id));
@@ -328,11 +241,7 @@ enum Route {
 }
 
 fn read(list: Option<&str>, target: &str, parts: &Parts, body: &[u8]) -> Asked {
-    let mut asked = Asked {
-        behaviour: Behaviour::default(),
-        dialect: dialects::OPENAI,
-        route: Route::Unknown,
-    };
+    let mut asked = Asked { behaviour: Behaviour::default(), dialect: dialects::OPENAI, route: Route::Unknown };
     if let Err(message) = try_read(list, target, parts, body, &mut asked) {
         asked.route = Route::Bad(message);
     }
@@ -340,17 +249,8 @@ fn read(list: Option<&str>, target: &str, parts: &Parts, body: &[u8]) -> Asked {
 }
 
 /// Leaves in `asked` what was understood before the error, so that a bad request is found under its id in the journal.
-fn try_read(
-    list: Option<&str>,
-    target: &str,
-    parts: &Parts,
-    body: &[u8],
-    asked: &mut Asked,
-) -> Result<(), String> {
-    let header_list = parts
-        .headers
-        .get("x-mock")
-        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+fn try_read(list: Option<&str>, target: &str, parts: &Parts, body: &[u8], asked: &mut Asked) -> Result<(), String> {
+    let header_list = parts.headers.get("x-mock").map(|value| String::from_utf8_lossy(value.as_bytes()));
     let header_list = header_list.as_deref();
     for list in [list, header_list].into_iter().flatten() {
         asked.behaviour.read(list)?;
@@ -402,17 +302,8 @@ fn behaviour_prefix(target: &str) -> (Option<&str>, &str) {
 fn shows_key(headers: &HeaderMap, target: &str, expected: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let query = target
-        .split_once('?')
-        .and_then(|(_, query)| query.split('&').find_map(|pair| pair.strip_prefix("key=")));
-    [
-        bearer,
-        text("x-api-key"),
-        text("api-key"),
-        text("x-goog-api-key"),
-        query,
-    ]
-    .contains(&Some(expected))
+    let query = target.split_once('?').and_then(|(_, query)| query.split('&').find_map(|pair| pair.strip_prefix("key=")));
+    [bearer, text("x-api-key"), text("api-key"), text("x-goog-api-key"), query].contains(&Some(expected))
 }
 
 /// Keys are shown by their last four characters only: enough to tell which key came.
@@ -426,9 +317,7 @@ fn redacted(name: &str, value: &HeaderValue) -> (String, String) {
                 None => marker(&value),
             },
         },
-        "x-api-key" | "api-key" | "x-goog-api-key" | "cookie" | "x-amz-security-token" => {
-            marker(&value)
-        }
+        "x-api-key" | "api-key" | "x-goog-api-key" | "cookie" | "x-amz-security-token" => marker(&value),
         _ => value,
     };
     (name.to_owned(), value)
@@ -440,21 +329,14 @@ fn redacted_target(target: &str) -> String {
     };
     let pairs: Vec<String> = query
         .split('&')
-        .map(|pair| {
-            pair.strip_prefix("key=")
-                .map_or_else(|| pair.to_owned(), |key| format!("key={}", marker(key)))
-        })
+        .map(|pair| pair.strip_prefix("key=").map_or_else(|| pair.to_owned(), |key| format!("key={}", marker(key))))
         .collect();
     format!("{path}?{}", pairs.join("&"))
 }
 
 fn marker(key: &str) -> String {
     let shown: Vec<char> = key.chars().rev().take(4).collect();
-    let shown: String = if key.len() > 4 {
-        shown.into_iter().rev().collect()
-    } else {
-        String::new()
-    };
+    let shown: String = if key.len() > 4 { shown.into_iter().rev().collect() } else { String::new() };
     format!("…{shown}")
 }
 

@@ -50,77 +50,42 @@ impl Endpoint {
         match (method.as_str(), path) {
             ("POST", path) if path.ends_with("/oauth2/v2.0/token") => Some(Self::EntraToken),
             ("POST", path) if path.ends_with("/token") => Some(Self::GoogleToken),
-            ("GET", path) if path.ends_with("/service-accounts/default/token") => {
-                Some(Self::GceToken)
-            }
-            ("GET", path) if path.ends_with("/computeMetadata/v1/project/project-id") => {
-                Some(Self::GceProject)
-            }
+            ("GET", path) if path.ends_with("/service-accounts/default/token") => Some(Self::GceToken),
+            ("GET", path) if path.ends_with("/computeMetadata/v1/project/project-id") => Some(Self::GceProject),
             ("PUT", path) if path.ends_with("/latest/api/token") => Some(Self::ImdsSession),
-            ("GET", path)
-                if path.ends_with(CREDENTIALS)
-                    || path.ends_with(CREDENTIALS.trim_end_matches('/')) =>
-            {
+            ("GET", path) if path.ends_with(CREDENTIALS) || path.ends_with(CREDENTIALS.trim_end_matches('/')) => {
                 Some(Self::ImdsRole)
             }
             ("GET", path) if path.contains(CREDENTIALS) => Some(Self::ImdsCredentials),
             ("POST", "/") if field(body, "Action").is_some() => Some(Self::StsWebIdentity),
-            ("GET", path)
-                if path.contains("/v2/credentials") || path.ends_with("/v1/credentials") =>
-            {
-                Some(Self::Container)
-            }
+            ("GET", path) if path.contains("/v2/credentials") || path.ends_with("/v1/credentials") => Some(Self::Container),
             _ => None,
         }
     }
 
     /// What a right request gets; a wrong one is refused as the real endpoint would.
-    pub(crate) fn grant(
-        self,
-        headers: &HeaderMap,
-        body: &[u8],
-        sequence: u64,
-        expires_in: Option<u64>,
-    ) -> Grant {
+    pub(crate) fn grant(self, headers: &HeaderMap, body: &[u8], sequence: u64, expires_in: Option<u64>) -> Grant {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let lifetime = expires_in.unwrap_or(3600);
         let bearer = |token: String| json!({"access_token": token, "expires_in": lifetime, "token_type": "Bearer"});
-        let refuse = |status: u16, why: &str| {
-            self.refusal(
-                status,
-                &ErrorText {
-                    message: Some(why.to_owned()),
-                    ..ErrorText::default()
-                },
-            )
-        };
+        let refuse =
+            |status: u16, why: &str| self.refusal(status, &ErrorText { message: Some(why.to_owned()), ..ErrorText::default() });
         match self {
             Self::GoogleToken => match field(body, "grant_type").as_deref() {
-                Some("urn:ietf:params:oauth:grant-type:jwt-bearer")
-                    if !is_jwt(body, "assertion") =>
-                {
-                    refuse(
-                        400,
-                        "Invalid JWT: the assertion must be three parts, the first two JSON",
-                    )
+                Some("urn:ietf:params:oauth:grant-type:jwt-bearer") if !is_jwt(body, "assertion") => {
+                    refuse(400, "Invalid JWT: the assertion must be three parts, the first two JSON")
                 }
-                Some("refresh_token") if field(body, "refresh_token").is_none() => {
-                    refuse(400, "Missing refresh_token")
-                }
+                Some("refresh_token") if field(body, "refresh_token").is_none() => refuse(400, "Missing refresh_token"),
                 Some("urn:ietf:params:oauth:grant-type:jwt-bearer" | "refresh_token") => {
                     json_grant(&bearer(format!("ya29.mock-{sequence}")))
                 }
                 _ => refuse(400, "Unknown grant_type"),
             },
             Self::EntraToken => {
-                let missing = ["client_id", "client_secret", "scope"]
-                    .into_iter()
-                    .find(|name| field(body, name).is_none());
+                let missing = ["client_id", "client_secret", "scope"].into_iter().find(|name| field(body, name).is_none());
                 let federated = field(body, "client_assertion").is_some();
                 match missing {
-                    Some(name) if !(federated && name == "client_secret") => {
-                        refuse(400, &format!("Missing {name}"))
-                    }
+                    Some(name) if !(federated && name == "client_secret") => refuse(400, &format!("Missing {name}")),
                     _ => {
                         let mut token = bearer(format!("entra-mock-{sequence}"));
                         token["ext_expires_in"] = json!(lifetime);
@@ -133,48 +98,33 @@ impl Endpoint {
             }
             Self::GceToken => {
                 let flavor = Some(("metadata-flavor", "Google".to_owned()));
-                Grant {
-                    header: flavor,
-                    ..json_grant(&bearer(format!("ya29.mock-gce-{sequence}")))
-                }
+                Grant { header: flavor, ..json_grant(&bearer(format!("ya29.mock-gce-{sequence}"))) }
             }
             Self::GceProject => {
                 let flavor = Some(("metadata-flavor", "Google".to_owned()));
-                Grant {
-                    header: flavor,
-                    ..text_grant("mock-project".to_owned())
-                }
+                Grant { header: flavor, ..text_grant("mock-project".to_owned()) }
             }
             Self::ImdsSession => match header("x-aws-ec2-metadata-token-ttl-seconds") {
                 Some(ttl) => {
                     let ttl = Some(("x-aws-ec2-metadata-token-ttl-seconds", ttl.to_owned()));
-                    Grant {
-                        header: ttl,
-                        ..text_grant(format!("imds-mock-{sequence}"))
-                    }
+                    Grant { header: ttl, ..text_grant(format!("imds-mock-{sequence}")) }
                 }
                 None => refuse(400, "Missing x-aws-ec2-metadata-token-ttl-seconds"),
             },
             Self::ImdsRole | Self::ImdsCredentials
-                if header("x-aws-ec2-metadata-token")
-                    .is_none_or(|token| !token.starts_with("imds-mock-")) =>
+                if header("x-aws-ec2-metadata-token").is_none_or(|token| !token.starts_with("imds-mock-")) =>
             {
                 refuse(401, "Missing or unknown x-aws-ec2-metadata-token")
             }
             Self::ImdsRole => text_grant(ROLE.to_owned()),
-            Self::ImdsCredentials | Self::Container => {
-                json_grant(&aws_credentials(sequence, lifetime))
-            }
+            Self::ImdsCredentials | Self::Container => json_grant(&aws_credentials(sequence, lifetime)),
             Self::StsWebIdentity => sts(body, sequence, lifetime),
         }
     }
 
     /// The endpoint's own kind of error.
     pub(crate) fn refusal(self, status: u16, error: &ErrorText) -> Grant {
-        let message = error
-            .message
-            .as_deref()
-            .unwrap_or("Refused, as the request asked.");
+        let message = error.message.as_deref().unwrap_or("Refused, as the request asked.");
         let code = error.code.as_deref();
         let body = match self {
             Self::GoogleToken | Self::EntraToken | Self::GceToken => {
@@ -186,38 +136,20 @@ impl Endpoint {
                     "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
                      <Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
                 );
-                return Grant {
-                    status,
-                    content_type: "text/xml",
-                    body,
-                    header: None,
-                };
+                return Grant { status, content_type: "text/xml", body, header: None };
             }
             _ => json!({"code": code.unwrap_or("Refused"), "message": message}),
         };
-        Grant {
-            status,
-            ..json_grant(&body)
-        }
+        Grant { status, ..json_grant(&body) }
     }
 }
 
 fn json_grant(body: &Value) -> Grant {
-    Grant {
-        status: 200,
-        content_type: "application/json",
-        body: body.to_string(),
-        header: None,
-    }
+    Grant { status: 200, content_type: "application/json", body: body.to_string(), header: None }
 }
 
 fn text_grant(body: String) -> Grant {
-    Grant {
-        status: 200,
-        content_type: "text/plain",
-        body,
-        header: None,
-    }
+    Grant { status: 200, content_type: "text/plain", body, header: None }
 }
 
 fn aws_credentials(sequence: u64, lifetime: u64) -> Value {
@@ -227,20 +159,11 @@ fn aws_credentials(sequence: u64, lifetime: u64) -> Value {
 }
 
 fn sts(body: &[u8], sequence: u64, lifetime: u64) -> Grant {
-    let missing = ["RoleArn", "WebIdentityToken"]
-        .into_iter()
-        .find(|name| field(body, name).is_none());
+    let missing = ["RoleArn", "WebIdentityToken"].into_iter().find(|name| field(body, name).is_none());
     if let Some(name) = missing {
         let message = Some(format!("Missing {name}"));
         let code = Some("ValidationError".to_owned());
-        return Endpoint::StsWebIdentity.refusal(
-            400,
-            &ErrorText {
-                code,
-                message,
-                ..ErrorText::default()
-            },
-        );
+        return Endpoint::StsWebIdentity.refusal(400, &ErrorText { code, message, ..ErrorText::default() });
     }
     let body = format!(
         "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
@@ -250,12 +173,7 @@ fn sts(body: &[u8], sequence: u64, lifetime: u64) -> Grant {
          <ResponseMetadata><RequestId>req_mock_{sequence}</RequestId></ResponseMetadata></AssumeRoleWithWebIdentityResponse>",
         time_in(lifetime)
     );
-    Grant {
-        status: 200,
-        content_type: "text/xml",
-        body,
-        header: None,
-    }
+    Grant { status: 200, content_type: "text/xml", body, header: None }
 }
 
 /// A field of a form.
@@ -272,58 +190,34 @@ fn is_jwt(body: &[u8], name: &str) -> bool {
     let Some(token) = field(body, name) else {
         return false;
     };
-    let is_json = |part: &str| {
-        BASE64_URL_SAFE_NO_PAD
-            .decode(part)
-            .is_ok_and(|bytes| serde_json::from_slice::<Value>(&bytes).is_ok())
-    };
+    let is_json =
+        |part: &str| BASE64_URL_SAFE_NO_PAD.decode(part).is_ok_and(|bytes| serde_json::from_slice::<Value>(&bytes).is_ok());
     let parts: Vec<&str> = token.split('.').collect();
     parts.len() == 3 && is_json(parts[0]) && is_json(parts[1]) && !parts[2].is_empty()
 }
 
 /// A moment from now as `2026-11-21T04:55:00Z`.
 fn time_in(seconds: u64) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     timestamp(now + seconds)
 }
 
 fn timestamp(unix: u64) -> String {
     let (mut days, clock) = (unix / 86_400, unix % 86_400);
     let mut year = 1970;
-    let is_leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     while days >= 365 + u64::from(is_leap(year)) {
         days -= 365 + u64::from(is_leap(year));
         year += 1;
     }
     let mut month = 0;
-    let lengths = [
-        31,
-        28 + u64::from(is_leap(year)),
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
+    let lengths = [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     while days >= lengths[month] {
         days -= lengths[month];
         month += 1;
     }
     let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
-    format!(
-        "{year}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z",
-        month + 1,
-        days + 1
-    )
+    format!("{year}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", month + 1, days + 1)
 }
 
 #[cfg(test)]

@@ -100,12 +100,7 @@ impl Behaviour {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let Self {
-            answer,
-            pacing,
-            faults,
-            ..
-        } = self;
+        let Self { answer, pacing, faults, .. } = self;
         match key {
             "id" => self.id = Some(value.to_owned()),
             "dialect" => self.dialect = Some(value.to_owned()),
@@ -173,9 +168,7 @@ impl Behaviour {
 
 /// Splits a model name into what the provider is asked for and the behaviour list behind the question mark.
 pub(crate) fn model_and_list(model: &str) -> (&str, Option<&str>) {
-    model
-        .split_once('?')
-        .map_or((model, None), |(name, list)| (name, Some(list)))
+    model.split_once('?').map_or((model, None), |(name, list)| (name, Some(list)))
 }
 
 /// `;`, `&` and `,` separate pairs, except inside balanced braces, so that a tool's JSON needs no escaping. A piece
@@ -206,15 +199,11 @@ fn pairs(list: &str) -> Vec<(String, String)> {
 }
 
 fn is_key(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 fn pieces(list: &str) -> Vec<(&str, Option<char>)> {
-    let (mut pieces, mut start, mut depth, mut quoted, mut escaped) =
-        (Vec::new(), 0, 0u32, false, false);
+    let (mut pieces, mut start, mut depth, mut quoted, mut escaped) = (Vec::new(), 0, 0u32, false, false);
     for (at, character) in list.char_indices() {
         match character {
             _ if escaped => escaped = false,
@@ -239,9 +228,7 @@ pub(crate) fn percent_decoded(text: &str) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let escape = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten();
+        let escape = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
         if let Some(byte) = escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             decoded.push(byte);
             at += 3;
@@ -254,10 +241,7 @@ pub(crate) fn percent_decoded(text: &str) -> String {
 }
 
 fn number<N: std::str::FromStr>(key: &str, value: &str) -> Result<N, String> {
-    value
-        .trim()
-        .parse()
-        .map_err(|_| format!("`{key}` wants a number, not `{value}`"))
+    value.trim().parse().map_err(|_| format!("`{key}` wants a number, not `{value}`"))
 }
 
 fn flag(key: &str, value: &str) -> Result<bool, String> {
@@ -274,11 +258,7 @@ fn millis(key: &str, value: &str) -> Result<Duration, String> {
 
 fn status(value: &str) -> Result<u16, String> {
     let status = number("status", value)?;
-    if (200..=599).contains(&status) {
-        Ok(status)
-    } else {
-        Err(format!("`status` wants 200 to 599, not `{value}`"))
-    }
+    if (200..=599).contains(&status) { Ok(status) } else { Err(format!("`status` wants 200 to 599, not `{value}`")) }
 }
 
 fn pause(value: &str) -> Result<(u64, Duration), String> {
@@ -289,25 +269,17 @@ fn pause(value: &str) -> Result<(u64, Duration), String> {
 }
 
 fn usage(value: &str) -> Result<Vec<u64>, String> {
-    let counts = value
-        .split([',', ':'])
-        .map(|count| number("usage", count))
-        .collect::<Result<Vec<u64>, _>>()?;
+    let counts = value.split([',', ':']).map(|count| number("usage", count)).collect::<Result<Vec<u64>, _>>()?;
     if (2..=4).contains(&counts.len()) {
         Ok(counts)
     } else {
-        Err(format!(
-            "`usage` wants prompt,completion[,cached[,reasoning]], not `{value}`"
-        ))
+        Err(format!("`usage` wants prompt,completion[,cached[,reasoning]], not `{value}`"))
     }
 }
 
 fn tool(value: &str) -> Tool {
     let (name, arguments) = value.split_once(':').unwrap_or((value, "{}"));
-    Tool {
-        name: name.trim().to_owned(),
-        arguments: arguments.to_owned(),
-    }
+    Tool { name: name.trim().to_owned(), arguments: arguments.to_owned() }
 }
 
 #[cfg(test)]
@@ -322,29 +294,16 @@ mod tests {
 
     #[test]
     fn every_separator_means_the_same() {
-        for list in [
-            "cut=3; split=7",
-            "cut=3&split=7",
-            "cut=3,split=7",
-            " cut=3 ;split=7; ",
-        ] {
+        for list in ["cut=3; split=7", "cut=3&split=7", "cut=3,split=7", " cut=3 ;split=7; "] {
             let behaviour = read(list);
-            assert_eq!(
-                (behaviour.faults.cut, behaviour.pacing.split),
-                (Some(3), Some(7)),
-                "{list}"
-            );
+            assert_eq!((behaviour.faults.cut, behaviour.pacing.split), (Some(3), Some(7)), "{list}");
         }
     }
 
     #[test]
     fn a_tools_json_and_a_texts_commas_need_no_escaping() {
-        let behaviour =
-            read(r#"tool=look:{"a":"}, ;","b":[1,2]},tool=other; text=Well, well; usage=1,2,3"#);
-        assert_eq!(
-            behaviour.answer.tools[0].arguments,
-            r#"{"a":"}, ;","b":[1,2]}"#
-        );
+        let behaviour = read(r#"tool=look:{"a":"}, ;","b":[1,2]},tool=other; text=Well, well; usage=1,2,3"#);
+        assert_eq!(behaviour.answer.tools[0].arguments, r#"{"a":"}, ;","b":[1,2]}"#);
         assert_eq!(behaviour.answer.tools[1].arguments, "{}");
         assert_eq!(behaviour.answer.text.as_deref(), Some("Well, well"));
         assert_eq!(behaviour.answer.usage, Some(vec![1, 2, 3]));
@@ -352,24 +311,13 @@ mod tests {
 
     #[test]
     fn values_are_percent_decoded_after_the_split() {
-        assert_eq!(
-            read("text=a%3Bb%26c%20%C3%A9").answer.text.as_deref(),
-            Some("a;b&c é")
-        );
+        assert_eq!(read("text=a%3Bb%26c%20%C3%A9").answer.text.as_deref(), Some("a;b&c é"));
         assert_eq!(read("text=100%").answer.text.as_deref(), Some("100%"));
     }
 
     #[test]
     fn a_misspelt_key_or_a_bad_value_is_an_error() {
-        for list in [
-            "cutt=3",
-            "cut=x",
-            "status=99",
-            "html=maybe",
-            "usage=1",
-            "pause=3",
-            "junk",
-        ] {
+        for list in ["cutt=3", "cut=x", "status=99", "html=maybe", "usage=1", "pause=3", "junk"] {
             assert!(Behaviour::default().read(list).is_err(), "{list}");
         }
     }

@@ -17,11 +17,7 @@ use crate::behaviour::percent_decoded;
 use crate::journal::{Event, Replay};
 use crate::server::Shared;
 
-pub(crate) async fn answer(
-    shared: &Shared,
-    endpoint: &str,
-    request: Request<Incoming>,
-) -> Result<Answer, Error> {
+pub(crate) async fn answer(shared: &Shared, endpoint: &str, request: Request<Incoming>) -> Result<Answer, Error> {
     let (name, query) = endpoint.split_once('?').unwrap_or((endpoint, ""));
     let query: HashMap<String, String> = query
         .split('&')
@@ -35,20 +31,11 @@ pub(crate) async fn answer(
         (&Method::GET, "log") => json_answer(StatusCode::OK, &journal.log(id)),
         (&Method::GET, "stats") => json_answer(StatusCode::OK, &journal.stats()),
         (&Method::GET, "wait") => {
-            let Some(event) = Event::parse(query.get("event").map_or("request", String::as_str))
-            else {
-                return Ok(bad(
-                    "event is one of request, headers, left, done, chunks:N, bytes:N",
-                ));
+            let Some(event) = Event::parse(query.get("event").map_or("request", String::as_str)) else {
+                return Ok(bad("event is one of request, headers, left, done, chunks:N, bytes:N"));
             };
-            let timeout = query
-                .get("timeout_ms")
-                .and_then(|ms| ms.parse().ok())
-                .unwrap_or(10_000);
-            match journal
-                .wait(id, nth, event, Duration::from_millis(timeout))
-                .await
-            {
+            let timeout = query.get("timeout_ms").and_then(|ms| ms.parse().ok()).unwrap_or(10_000);
+            match journal.wait(id, nth, event, Duration::from_millis(timeout)).await {
                 Some(seen) => json_answer(StatusCode::OK, &seen),
                 None => json_answer(
                     StatusCode::REQUEST_TIMEOUT,
@@ -71,31 +58,14 @@ pub(crate) async fn answer(
             let Some(name) = query.get("name").cloned() else {
                 return Ok(bad("name is missing"));
             };
-            let status = query
-                .get("status")
-                .map_or(Some(200), |status| status.parse().ok());
+            let status = query.get("status").map_or(Some(200), |status| status.parse().ok());
             let Some(status) = status.filter(|status| (200..=599).contains(status)) else {
                 return Ok(bad("status is 200 to 599"));
             };
-            let content_type = request
-                .headers()
-                .get(CONTENT_TYPE)
-                .and_then(|kind| kind.to_str().ok());
+            let content_type = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
             let content_type = content_type.unwrap_or("text/event-stream").to_owned();
-            let body = request
-                .into_body()
-                .collect()
-                .await
-                .map_err(Error::other)?
-                .to_bytes();
-            journal.keep_replay(
-                name,
-                Replay {
-                    status,
-                    content_type,
-                    body,
-                },
-            );
+            let body = request.into_body().collect().await.map_err(Error::other)?.to_bytes();
+            journal.keep_replay(name, Replay { status, content_type, body });
             json_answer(StatusCode::OK, &json!({"kept": true}))
         }
         (&Method::POST, "reset") => {
@@ -122,23 +92,14 @@ fn json_answer(status: StatusCode, body: &impl Serialize) -> Answer {
 
 fn pem(text: Option<&str>) -> Answer {
     match text {
-        Some(text) => plain(
-            StatusCode::OK,
-            "application/x-pem-file",
-            Bytes::from(text.to_owned()),
-        ),
-        None => json_answer(
-            StatusCode::NOT_FOUND,
-            &json!({"error": "this mock serves no TLS"}),
-        ),
+        Some(text) => plain(StatusCode::OK, "application/x-pem-file", Bytes::from(text.to_owned())),
+        None => json_answer(StatusCode::NOT_FOUND, &json!({"error": "this mock serves no TLS"})),
     }
 }
 
 fn plain(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(Either::Left(Full::new(body)));
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }

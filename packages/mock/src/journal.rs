@@ -173,9 +173,7 @@ impl Journal {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner
-            .lock()
-            .expect("no code panics while it holds the journal")
+        self.inner.lock().expect("no code panics while it holds the journal")
     }
 
     pub(crate) fn connection_opened(&self) -> u64 {
@@ -200,10 +198,7 @@ impl Journal {
             arrival,
             arrived: Instant::now(),
             unix_ms: unix_ms(),
-            progress: Mutex::new(Progress {
-                credits,
-                ..Progress::default()
-            }),
+            progress: Mutex::new(Progress { credits, ..Progress::default() }),
             journal: Arc::clone(self),
         });
         if inner.exchanges.len() >= KEPT {
@@ -224,13 +219,7 @@ impl Journal {
     }
 
     pub(crate) fn log(&self, id: Option<&str>) -> Vec<Seen> {
-        let exchanges: Vec<_> = self
-            .inner()
-            .exchanges
-            .iter()
-            .filter(|exchange| exchange.has(id))
-            .cloned()
-            .collect();
+        let exchanges: Vec<_> = self.inner().exchanges.iter().filter(|exchange| exchange.has(id)).cloned().collect();
         exchanges.iter().map(|exchange| exchange.seen()).collect()
     }
 
@@ -246,21 +235,12 @@ impl Journal {
     }
 
     /// Waits until the request has come that far; `None` after the timeout.
-    pub(crate) async fn wait(
-        &self,
-        id: Option<&str>,
-        nth: Option<usize>,
-        event: Event,
-        timeout: Duration,
-    ) -> Option<Seen> {
+    pub(crate) async fn wait(&self, id: Option<&str>, nth: Option<usize>, event: Event, timeout: Duration) -> Option<Seen> {
         let reached = async {
             loop {
                 let mut changed = std::pin::pin!(self.changed.notified());
                 changed.as_mut().enable();
-                if let Some(exchange) = self
-                    .find(id, nth)
-                    .filter(|exchange| exchange.reached(event))
-                {
+                if let Some(exchange) = self.find(id, nth).filter(|exchange| exchange.reached(event)) {
                     return exchange.seen();
                 }
                 changed.await;
@@ -291,8 +271,7 @@ impl Journal {
     /// Forgets all requests, attempts, releases and posted bodies. Streams that are open go on unseen.
     pub(crate) fn reset(&self) {
         *self.inner() = Inner::default();
-        self.streams_peak
-            .store(self.streams_open.load(Relaxed), Relaxed);
+        self.streams_peak.store(self.streams_open.load(Relaxed), Relaxed);
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -333,9 +312,7 @@ struct Progress {
 
 impl Exchange {
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress
-            .lock()
-            .expect("no code panics while it holds an exchange")
+        self.progress.lock().expect("no code panics while it holds an exchange")
     }
 
     fn has(&self, id: Option<&str>) -> bool {
@@ -407,12 +384,7 @@ impl Exchange {
     pub(crate) fn seen(&self) -> Seen {
         let progress = self.progress();
         let outcome = progress.outcome.unwrap_or(Outcome::Open);
-        let ended = |wanted: &[Outcome]| {
-            progress
-                .ended_after
-                .filter(|_| wanted.contains(&outcome))
-                .map(millis)
-        };
+        let ended = |wanted: &[Outcome]| progress.ended_after.filter(|_| wanted.contains(&outcome)).map(millis);
         Seen {
             sequence: self.sequence,
             id: self.arrival.id.clone(),
@@ -453,8 +425,7 @@ fn json_of(body: &[u8]) -> Box<RawValue> {
     if let Ok(value) = serde_json::from_slice(body) {
         return value;
     }
-    serde_json::value::to_raw_value(&String::from_utf8_lossy(body))
-        .expect("a string is always JSON")
+    serde_json::value::to_raw_value(&String::from_utf8_lossy(body)).expect("a string is always JSON")
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -462,7 +433,5 @@ fn millis(duration: Duration) -> f64 {
 }
 
 fn unix_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, millis)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, millis)
 }

@@ -25,11 +25,7 @@ impl Mock {
     pub async fn start(options: Options) -> Result<Self> {
         let (stop, stopped) = watch::channel(());
         let shared = server::start(options, stopped)?;
-        Ok(Self {
-            shared,
-            runtime: Handle::current(),
-            _stop: stop,
-        })
+        Ok(Self { shared, runtime: Handle::current(), _stop: stop })
     }
 
     /// Starts a mock on a thread and a runtime of its own, for tests that are not asynchronous.
@@ -50,11 +46,7 @@ impl Mock {
             });
         })?;
         let shared = started.recv().map_err(Error::other)??;
-        Ok(Self {
-            shared,
-            runtime: handle,
-            _stop: stop,
-        })
+        Ok(Self { shared, runtime: handle, _stop: stop })
     }
 
     /// Its address, like `http://127.0.0.1:49152`.
@@ -83,16 +75,8 @@ impl Mock {
     }
 
     /// Waits until the latest request (with this id) has come that far; `None` after the timeout.
-    pub async fn wait<'a>(
-        &self,
-        id: impl Into<Option<&'a str>>,
-        event: Event,
-        timeout: Duration,
-    ) -> Option<Seen> {
-        self.shared
-            .journal
-            .wait(id.into(), None, event, timeout)
-            .await
+    pub async fn wait<'a>(&self, id: impl Into<Option<&'a str>>, event: Event, timeout: Duration) -> Option<Seen> {
+        self.shared.journal.wait(id.into(), None, event, timeout).await
     }
 
     /// Like [`Mock::wait`], of the `nth` request (from 1): for one of several attempts.
@@ -103,19 +87,11 @@ impl Mock {
         event: Event,
         timeout: Duration,
     ) -> Option<Seen> {
-        self.shared
-            .journal
-            .wait(id.into(), Some(nth), event, timeout)
-            .await
+        self.shared.journal.wait(id.into(), Some(nth), event, timeout).await
     }
 
     /// Like [`Mock::wait`], for a thread that runs no tokio runtime.
-    pub fn wait_blocking<'a>(
-        &self,
-        id: impl Into<Option<&'a str>>,
-        event: Event,
-        timeout: Duration,
-    ) -> Option<Seen> {
+    pub fn wait_blocking<'a>(&self, id: impl Into<Option<&'a str>>, event: Event, timeout: Duration) -> Option<Seen> {
         self.runtime.block_on(self.wait(id, event, timeout))
     }
 

@@ -9,7 +9,8 @@ use crate::dialects::cut_in_half;
 use crate::reply::{Frames, Source};
 
 /// What a proxy says when it answers in the provider's place.
-pub(crate) const PROXY_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Please sign in to the network</h1></body></html>\n";
+pub(crate) const PROXY_PAGE: &str =
+    "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><h1>Please sign in to the network</h1></body></html>\n";
 
 pub(crate) struct Recorded {
     frames: Option<Frames>,
@@ -23,10 +24,7 @@ impl Recorded {
             frames.bytes = body;
             frames.end_frame();
         }
-        Box::new(Self {
-            frames: Some(frames),
-            ping: b"",
-        })
+        Box::new(Self { frames: Some(frames), ping: b"" })
     }
 
     /// Finds the frames of a recorded stream, so that chunks can be counted, paced and withheld.
@@ -45,15 +43,8 @@ impl Recorded {
             frames.push(frame);
             rest = after;
         }
-        let ping: &[u8] = if kind == "text/event-stream" {
-            b": ping\n\n"
-        } else {
-            b""
-        };
-        Box::new(Self {
-            frames: Some(frames),
-            ping,
-        })
+        let ping: &[u8] = if kind == "text/event-stream" { b": ping\n\n" } else { b"" };
+        Box::new(Self { frames: Some(frames), ping })
     }
 }
 
@@ -69,8 +60,7 @@ impl Source for Recorded {
     }
 
     fn error(&mut self, error: &ErrorText, out: &mut Frames) {
-        let object =
-            json!({"error": {"message": error.message, "type": error.kind, "code": error.code}});
+        let object = json!({"error": {"message": error.message, "type": error.kind, "code": error.code}});
         out.push(format!("data: {object}\n\n").as_bytes());
     }
 
@@ -105,17 +95,12 @@ fn event_length(bytes: &[u8]) -> usize {
 }
 
 fn line_length(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .map_or(bytes.len(), |at| at + 1)
+    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1)
 }
 
 /// An AWS event-stream message begins with its own length.
 fn message_length(bytes: &[u8]) -> usize {
-    bytes
-        .first_chunk()
-        .map_or(bytes.len(), |length| u32::from_be_bytes(*length) as usize)
+    bytes.first_chunk().map_or(bytes.len(), |length| u32::from_be_bytes(*length) as usize)
 }
 
 /// The `upstream.*` file of `provider/case`, with the content type its ending stands for.
@@ -129,10 +114,7 @@ pub(crate) fn case(cases: Option<&Path>, name: &str) -> Option<(&'static str, Ve
         .ok()?
         .filter_map(Result::ok)
         .map(|entry| entry.path())
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("upstream."))
-        })?;
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("upstream.")))?;
     let kind = match file.extension()?.to_str()? {
         "sse" => "text/event-stream",
         "ndjson" | "jsonl" => "application/x-ndjson",

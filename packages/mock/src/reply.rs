@@ -93,11 +93,7 @@ impl Frames {
 
     /// Rewrites the frames from `first` on (a position among those not taken yet).
     fn rewrite(&mut self, first: usize, mut change: impl FnMut(usize, &mut Vec<u8>)) {
-        let mut start = if first == 0 {
-            self.taken
-        } else {
-            self.ends[first - 1]
-        };
+        let mut start = if first == 0 { self.taken } else { self.ends[first - 1] };
         let tail = self.bytes.split_off(start);
         let origin = start;
         for at in first..self.ends.len() {
@@ -145,10 +141,7 @@ pub(crate) struct Reply {
 
 impl std::fmt::Debug for Reply {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Reply")
-            .field("sent_frames", &self.sent_frames)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Reply").field("sent_frames", &self.sent_frames).finish_non_exhaustive()
     }
 }
 
@@ -162,9 +155,7 @@ impl Reply {
         pacing: Pacing,
         faults: Faults,
     ) -> Self {
-        let gzip = pacing
-            .gzip
-            .then(|| GzEncoder::new(Vec::new(), Compression::fast()));
+        let gzip = pacing.gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast()));
         Self {
             exchange: Arc::clone(exchange),
             _presence: presence,
@@ -204,21 +195,10 @@ impl Reply {
         if self.pacing.pace.is_some() || self.pacing.withhold.is_some() {
             return 1;
         }
-        let stops = [
-            self.faults.cut,
-            self.faults.end,
-            self.faults.stall,
-            self.faults.error_at,
-            self.pacing.pause.map(|(at, _)| at),
-        ];
-        let next = stops
-            .into_iter()
-            .flatten()
-            .filter(|stop| *stop > self.sent_frames)
-            .min();
-        next.map_or(usize::MAX, |stop| {
-            usize::try_from(stop - self.sent_frames).unwrap_or(usize::MAX)
-        })
+        let stops =
+            [self.faults.cut, self.faults.end, self.faults.stall, self.faults.error_at, self.pacing.pause.map(|(at, _)| at)];
+        let next = stops.into_iter().flatten().filter(|stop| *stop > self.sent_frames).min();
+        next.map_or(usize::MAX, |stop| usize::try_from(stop - self.sent_frames).unwrap_or(usize::MAX))
     }
 
     /// Has the source render until `limit` frames or a block's worth wait.
@@ -249,10 +229,7 @@ impl Reply {
         self.block = match &mut self.gzip {
             None => bytes,
             Some(encoder) => {
-                encoder
-                    .write_all(&bytes)
-                    .and_then(|()| encoder.flush())
-                    .expect("a Vec takes every write");
+                encoder.write_all(&bytes).and_then(|()| encoder.flush()).expect("a Vec takes every write");
                 Bytes::from(std::mem::take(encoder.get_mut()))
             }
         };
@@ -265,25 +242,15 @@ impl Reply {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut length = self
-            .pacing
-            .split
-            .map_or(self.block.len(), |split| split.min(self.block.len()));
-        let limit = [self.faults.cut_bytes, self.faults.end_bytes]
-            .into_iter()
-            .flatten()
-            .min();
+        let mut length = self.pacing.split.map_or(self.block.len(), |split| split.min(self.block.len()));
+        let limit = [self.faults.cut_bytes, self.faults.end_bytes].into_iter().flatten().min();
         if let Some(room) = limit.map(|limit| limit - self.sent_bytes) {
             length = length.min(usize::try_from(room).unwrap_or(usize::MAX));
         }
         let piece = self.block.split_to(length);
         self.flush = self.pacing.split.is_some();
         self.sent_bytes += length as u64;
-        let completed = if self.block.is_empty() {
-            std::mem::take(&mut self.block_frames)
-        } else {
-            0
-        };
+        let completed = if self.block.is_empty() { std::mem::take(&mut self.block_frames) } else { 0 };
         self.sent_frames += completed;
         self.exchange.sent(completed, length as u64);
         if self.length == Some(self.sent_bytes) {
@@ -320,26 +287,17 @@ impl Reply {
             ready!(self.exchange.poll_release(context));
         }
         // The next pace counts from when this step was due, so that a stream keeps its average.
-        self.last_step = Some(
-            self.timer
-                .take()
-                .map_or_else(Instant::now, |timer| timer.deadline()),
-        );
+        self.last_step = Some(self.timer.take().map_or_else(Instant::now, |timer| timer.deadline()));
         self.waited_for = Some(sent);
         Poll::Ready(())
     }
 
     /// While a wait is pending: a ping when its time has come.
-    fn poll_ping(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_ping(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Some(every) = self.pacing.ping.filter(|_| !self.source.ping().is_empty()) else {
             return Poll::Pending;
         };
-        let timer = self
-            .ping_timer
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + every)));
+        let timer = self.ping_timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + every)));
         ready!(timer.as_mut().poll(context));
         self.ping_timer = None;
         let ping = self.source.ping();
@@ -351,9 +309,7 @@ impl Reply {
     fn poll_cut(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if !self.settled {
             if self.http2 {
-                let timer = self
-                    .timer
-                    .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + SETTLE_HTTP2)));
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + SETTLE_HTTP2)));
                 ready!(timer.as_mut().poll(context));
             } else {
                 ready!(self.connection.poll_flushed(context));
@@ -366,10 +322,7 @@ impl Reply {
             self.connection.reset();
             return Poll::Pending;
         }
-        Poll::Ready(Some(Err(Error::new(
-            ErrorKind::ConnectionAborted,
-            "cut, as the request asked",
-        ))))
+        Poll::Ready(Some(Err(Error::new(ErrorKind::ConnectionAborted, "cut, as the request asked"))))
     }
 
     fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -395,31 +348,16 @@ impl Body for Reply {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         loop {
             if this.over {
-                return if this.faults.reset {
-                    Poll::Pending
-                } else {
-                    Poll::Ready(None)
-                };
+                return if this.faults.reset { Poll::Pending } else { Poll::Ready(None) };
             }
-            if this
-                .faults
-                .cut_bytes
-                .is_some_and(|limit| this.sent_bytes >= limit)
-            {
+            if this.faults.cut_bytes.is_some_and(|limit| this.sent_bytes >= limit) {
                 return this.poll_cut(context);
             }
-            if this
-                .faults
-                .end_bytes
-                .is_some_and(|limit| this.sent_bytes >= limit)
-            {
+            if this.faults.end_bytes.is_some_and(|limit| this.sent_bytes >= limit) {
                 return this.end();
             }
             if !this.block.is_empty() {
@@ -467,9 +405,7 @@ impl Body for Reply {
                 continue;
             }
             if let Some(linger) = this.pacing.linger.filter(|_| !this.lingered) {
-                let timer = this
-                    .timer
-                    .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + linger)));
+                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + linger)));
                 ready!(timer.as_mut().poll(context));
                 this.lingered = true;
             }
@@ -478,7 +414,6 @@ impl Body for Reply {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -99,28 +99,16 @@ pub(crate) const CITED_TITLE: &str = "On lighthouses";
 
 impl Script {
     /// `prefix` is the partial answer that the request ends with, for `continue=1`.
-    pub(crate) fn new(
-        answer: &Answer,
-        choices: u32,
-        prompt_bytes: usize,
-        prefix: Option<&str>,
-    ) -> Self {
+    pub(crate) fn new(answer: &Answer, choices: u32, prompt_bytes: usize, prefix: Option<&str>) -> Self {
         let text = text_of(answer, prefix);
         let completion = match &text {
             Text::Given(text) => text.split_whitespace().count(),
             Text::Made { pieces, .. } => *pieces,
         } + answer.tools.len() * 8;
-        let reasoning = answer
-            .reasoning
-            .as_deref()
-            .map_or(0, |text| text.split_whitespace().count());
+        let reasoning = answer.reasoning.as_deref().map_or(0, |text| text.split_whitespace().count());
         let counts = answer.usage.as_deref().unwrap_or_default();
         let count = |at: usize, default: usize| counts.get(at).copied().unwrap_or(default as u64);
-        let finish = if answer.tools.is_empty() {
-            "stop"
-        } else {
-            "tool_calls"
-        };
+        let finish = if answer.tools.is_empty() { "stop" } else { "tool_calls" };
         Self {
             choices: choices.max(1),
             reasoning: answer.reasoning.clone(),
@@ -152,19 +140,12 @@ impl Script {
 
 fn text_of(answer: &Answer, prefix: Option<&str>) -> Text {
     if let Some(pieces) = answer.chunks {
-        return Text::Made {
-            pieces,
-            frame_bytes: answer.bytes,
-        };
+        return Text::Made { pieces, frame_bytes: answer.bytes };
     }
     let whole = if let Some(text) = &answer.text {
         text.clone()
     } else if let Some(chars) = answer.chars {
-        let mut text: String = filler_words()
-            .flat_map(|word| [word, " "])
-            .flat_map(str::chars)
-            .take(chars)
-            .collect();
+        let mut text: String = filler_words().flat_map(|word| [word, " "]).flat_map(str::chars).take(chars).collect();
         if text.ends_with(' ') {
             text.pop();
             text.push('.');
@@ -180,12 +161,7 @@ fn text_of(answer: &Answer, prefix: Option<&str>) -> Text {
     let rest = match prefix.filter(|_| answer.continues) {
         Some(prefix) => match whole.strip_prefix(prefix) {
             Some(_) => {
-                let echoed = prefix
-                    .chars()
-                    .rev()
-                    .take(answer.echo)
-                    .map(char::len_utf8)
-                    .sum::<usize>();
+                let echoed = prefix.chars().rev().take(answer.echo).map(char::len_utf8).sum::<usize>();
                 whole[prefix.len() - echoed..].to_owned()
             }
             None => whole,
@@ -196,10 +172,7 @@ fn text_of(answer: &Answer, prefix: Option<&str>) -> Text {
 }
 
 fn filler_words() -> impl Iterator<Item = &'static str> {
-    STORY
-        .split_whitespace()
-        .filter(|word| word.is_ascii())
-        .cycle()
+    STORY.split_whitespace().filter(|word| word.is_ascii()).cycle()
 }
 
 /// The `piece`-th delta of a made text: its number, then words of the story up to `length` bytes (0 takes its natural
@@ -268,15 +241,7 @@ impl Playback {
         if !script.no_done {
             parts.push(Part::Done);
         }
-        Self {
-            script,
-            parts,
-            part: 0,
-            at: 0,
-            choice: 0,
-            made: String::new(),
-            overhead: None,
-        }
+        Self { script, parts, part: 0, at: 0, choice: 0, made: String::new(), overhead: None }
     }
 
     pub(crate) fn script(&self) -> &Script {
@@ -285,14 +250,7 @@ impl Playback {
 
     /// The event length that text deltas are padded to, as long as the overhead has not been measured.
     pub(crate) fn wants_overhead(&self) -> bool {
-        self.overhead.is_none()
-            && matches!(
-                self.script.text,
-                Text::Made {
-                    frame_bytes: Some(_),
-                    ..
-                }
-            )
+        self.overhead.is_none() && matches!(self.script.text, Text::Made { frame_bytes: Some(_), .. })
     }
 
     pub(crate) fn set_overhead(&mut self, bytes: usize) {
@@ -325,22 +283,12 @@ impl Playback {
                 })
             }
             Part::Text => match &script.text {
-                Text::Given(text) => {
-                    said(text, self.at, |piece| render(Event::Text { choice, piece }))
-                }
-                Text::Made {
-                    pieces,
-                    frame_bytes,
-                } => {
+                Text::Given(text) => said(text, self.at, |piece| render(Event::Text { choice, piece })),
+                Text::Made { pieces, frame_bytes } => {
                     if self.at < *pieces {
-                        let length = frame_bytes.map_or(0, |bytes| {
-                            bytes.saturating_sub(self.overhead.unwrap_or(0)).max(1)
-                        });
+                        let length = frame_bytes.map_or(0, |bytes| bytes.saturating_sub(self.overhead.unwrap_or(0)).max(1));
                         write_made_piece(self.at, length, &mut self.made);
-                        render(Event::Text {
-                            choice,
-                            piece: &self.made,
-                        });
+                        render(Event::Text { choice, piece: &self.made });
                     }
                     (self.at + 1 < *pieces).then_some(self.at + 1)
                 }
@@ -374,23 +322,12 @@ impl Playback {
 }
 
 /// Position 0 opens the call, position p + 1 stands before byte p of its arguments.
-fn tool_step(
-    script: &Script,
-    index: usize,
-    choice: u32,
-    at: usize,
-    render: &mut dyn FnMut(Event<'_>),
-) -> Option<usize> {
+fn tool_step(script: &Script, index: usize, choice: u32, at: usize, render: &mut dyn FnMut(Event<'_>)) -> Option<usize> {
     let tool = &script.tools[index];
     let arguments = tool.arguments.as_str();
     let Some(start) = at.checked_sub(1) else {
         let whole = script.tool_whole.then_some(arguments);
-        render(Event::Tool {
-            choice,
-            index,
-            name: &tool.name,
-            arguments: whole,
-        });
+        render(Event::Tool { choice, index, name: &tool.name, arguments: whole });
         return (!script.tool_whole).then_some(1);
     };
     if start >= arguments.len() {
@@ -398,11 +335,7 @@ fn tool_step(
         return None;
     }
     let end = piece_end(arguments, start, 9);
-    render(Event::ToolPiece {
-        choice,
-        index,
-        piece: &arguments[start..end],
-    });
+    render(Event::ToolPiece { choice, index, piece: &arguments[start..end] });
     Some(end + 1)
 }
 
@@ -418,12 +351,8 @@ fn said(text: &str, at: usize, say: impl FnOnce(&str)) -> Option<usize> {
 
 /// The end of the white space and the word that begin at `at`.
 fn word_end(text: &str, at: usize) -> usize {
-    let word = text[at..]
-        .find(|character: char| !character.is_whitespace())
-        .map_or(text.len(), |start| at + start);
-    text[word..]
-        .find(char::is_whitespace)
-        .map_or(text.len(), |length| word + length)
+    let word = text[at..].find(|character: char| !character.is_whitespace()).map_or(text.len(), |start| at + start);
+    text[word..].find(char::is_whitespace).map_or(text.len(), |length| word + length)
 }
 
 /// `length` bytes on from `start`, moved to the next character boundary.

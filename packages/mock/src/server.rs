@@ -86,12 +86,7 @@ pub(crate) fn start(options: Options, stop: watch::Receiver<()>) -> Result<Arc<S
         std::fs::write(path, tls.ca_pem())?;
     }
     let address = listener.local_addr()?;
-    let shared = Arc::new(Shared {
-        options,
-        journal: Arc::new(Journal::new()),
-        tls,
-        address,
-    });
+    let shared = Arc::new(Shared { options, journal: Arc::new(Journal::new()), tls, address });
     tokio::spawn(accept(listener, Arc::clone(&shared), stop));
     Ok(shared)
 }
@@ -132,11 +127,7 @@ async fn connection(stream: TcpStream, number: u64, shared: &Arc<Shared>, killed
         killed: Arc::clone(killed),
         flush: Arc::default(),
     };
-    let wire = Wire {
-        stream,
-        reset: Arc::clone(&connection.reset),
-        flush: Arc::clone(&connection.flush),
-    };
+    let wire = Wire { stream, reset: Arc::clone(&connection.reset), flush: Arc::clone(&connection.flush) };
     let Some(tls) = &shared.tls else {
         return http(wire, connection, shared).await;
     };
@@ -153,26 +144,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::new(connection);
-    let service =
-        service_fn(|request| answer::answer(Arc::clone(shared), Arc::clone(&connection), request));
+    let service = service_fn(|request| answer::answer(Arc::clone(shared), Arc::clone(&connection), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .max_buf_size(WRITE_BUFFER)
-        .header_read_timeout(None);
-    builder
-        .http2()
-        .max_concurrent_streams(shared.options.max_concurrent_streams)
-        .max_send_buf_size(WRITE_BUFFER);
+    builder.http1().max_buf_size(WRITE_BUFFER).header_read_timeout(None);
+    builder.http2().max_concurrent_streams(shared.options.max_concurrent_streams).max_send_buf_size(WRITE_BUFFER);
     let builder = match shared.options.protocol {
         Protocol::Any => builder,
         Protocol::Http1 => builder.http1_only(),
         Protocol::Http2 => builder.http2_only(),
     };
     // An error here is a client that left or a fault that was asked for; both are in the journal.
-    let _ = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// The connection that a request came on.
@@ -219,9 +201,7 @@ enum FlushState {
 
 impl Flush {
     fn state(&self) -> MutexGuard<'_, FlushState> {
-        self.0
-            .lock()
-            .expect("no code panics while it holds the state")
+        self.0.lock().expect("no code panics while it holds the state")
     }
 
     fn done(&self) {
@@ -251,21 +231,13 @@ impl Drop for Wire {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

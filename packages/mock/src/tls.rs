@@ -3,10 +3,7 @@
 use std::io::{Error, Result};
 use std::sync::Arc;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -30,16 +27,8 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     pub(crate) fn new(options: &Options) -> Result<Self> {
         let (authority, ca_pem, root) = authority()?;
-        let (leaf, key) = issued(
-            &authority,
-            "mock server",
-            ExtendedKeyUsagePurpose::ServerAuth,
-        )?;
-        let (client, client_key) = issued(
-            &authority,
-            "mock client",
-            ExtendedKeyUsagePurpose::ClientAuth,
-        )?;
+        let (leaf, key) = issued(&authority, "mock server", ExtendedKeyUsagePurpose::ServerAuth)?;
+        let (client, client_key) = issued(&authority, "mock client", ExtendedKeyUsagePurpose::ClientAuth)?;
 
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -57,19 +46,13 @@ impl Tls {
             config.with_no_client_auth()
         };
         let key_der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = config
-            .with_single_cert(vec![leaf.der().clone()], key_der)
-            .map_err(Error::other)?;
+        let mut config = config.with_single_cert(vec![leaf.der().clone()], key_der).map_err(Error::other)?;
         config.alpn_protocols = match options.protocol {
             Protocol::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::Http2 => vec![b"h2".to_vec()],
         };
-        Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-            ca_pem,
-            client_pem: client.pem() + &client_key.serialize_pem(),
-        })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_pem, client_pem: client.pem() + &client_key.serialize_pem() })
     }
 
     pub(crate) fn acceptor(&self) -> &TlsAcceptor {
@@ -90,14 +73,9 @@ type Root = tokio_rustls::rustls::pki_types::CertificateDer<'static>;
 
 fn authority() -> Result<(Issuer<'static, KeyPair>, String, Root)> {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "literllm mock authority");
+    params.distinguished_name.push(DnType::CommonName, "literllm mock authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     let key = KeyPair::generate().map_err(Error::other)?;
     let certificate = params.self_signed(&key).map_err(Error::other)?;
     let (pem, root) = (certificate.pem(), certificate.der().clone());

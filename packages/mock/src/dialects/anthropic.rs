@@ -6,8 +6,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::{
-    Ask, Dialect, Renderer, arguments_value, bedrock, cut_in_half, eventstream, message_of, number,
-    path_piece, played, quote, said, sse_error, stream_message_of,
+    Ask, Dialect, Renderer, arguments_value, bedrock, cut_in_half, eventstream, message_of, number, path_piece, played, quote,
+    said, sse_error, stream_message_of,
 };
 use crate::behaviour::ErrorText;
 use crate::reply::{Frames, Source};
@@ -25,25 +25,14 @@ pub(super) enum Framing {
 
 impl Dialect for Anthropic {
     fn ask(&self, target: &str, body: &Value) -> Result<Ask, String> {
-        let in_path = path_piece(target, "/models/", &[":"])
-            .or_else(|| path_piece(target, "/model/", &["/invoke"]));
-        let model = in_path
-            .or_else(|| body["model"].as_str().map(str::to_owned))
-            .ok_or("model: Field required")?;
+        let in_path = path_piece(target, "/models/", &[":"]).or_else(|| path_piece(target, "/model/", &["/invoke"]));
+        let model = in_path.or_else(|| body["model"].as_str().map(str::to_owned)).ok_or("model: Field required")?;
         if !body["max_tokens"].is_u64() {
             return Err("max_tokens: Field required".to_owned());
         }
         let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
-        let streams =
-            target.contains("invoke-with-response-stream") || target.contains(":streamRawPredict");
-        Ok(Ask {
-            model,
-            stream: streams || body["stream"] == true,
-            choices: 1,
-            prompt_bytes,
-            prefill,
-            ..Ask::default()
-        })
+        let streams = target.contains("invoke-with-response-stream") || target.contains(":streamRawPredict");
+        Ok(Ask { model, stream: streams || body["stream"] == true, choices: 1, prompt_bytes, prefill, ..Ask::default() })
     }
 
     fn content_type(&self, stream: bool) -> &'static str {
@@ -55,21 +44,14 @@ impl Dialect for Anthropic {
     }
 
     fn source(&self, ask: &Ask, script: Script) -> Box<dyn Source> {
-        let stream = Stream {
-            framing: self.framing,
-            id: message_id(ask),
-            model: ask.model.clone(),
-            next: 0,
-            open: Open::None,
-        };
+        let stream = Stream { framing: self.framing, id: message_id(ask), model: ask.model.clone(), next: 0, open: Open::None };
         played(stream, script)
     }
 
     fn whole(&self, ask: &Ask, script: &Script) -> Value {
         let mut content = Vec::new();
         if let Some(reasoning) = &script.reasoning {
-            content
-                .push(json!({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE}));
+            content.push(json!({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE}));
         }
         let text = script.whole_text() + script.refusal.as_deref().unwrap_or_default();
         if !text.is_empty() {
@@ -100,11 +82,7 @@ impl Dialect for Anthropic {
             503 | 529 => "overloaded_error",
             _ => "api_error",
         };
-        let kind = error
-            .kind
-            .as_deref()
-            .or(error.code.as_deref())
-            .unwrap_or(kind);
+        let kind = error.kind.as_deref().or(error.code.as_deref()).unwrap_or(kind);
         json!({"type": "error", "error": {"type": kind, "message": message_of(status, error)}})
     }
 
@@ -203,11 +181,7 @@ impl Stream {
         }
         if self.open != Open::None {
             let index = self.next - 1;
-            self.json_event(
-                "content_block_stop",
-                &json!({"type": "content_block_stop", "index": index}),
-                out,
-            );
+            self.json_event("content_block_stop", &json!({"type": "content_block_stop", "index": index}), out);
         }
         self.open = Open::None;
     }
@@ -228,19 +202,11 @@ impl Renderer for Stream {
                 usage["output_tokens"] = json!(1);
                 let message = json!({"id": self.id, "type": "message", "role": "assistant", "model": self.model,
                     "content": [], "stop_reason": null, "stop_sequence": null, "usage": usage});
-                self.json_event(
-                    "message_start",
-                    &json!({"type": "message_start", "message": message}),
-                    out,
-                );
+                self.json_event("message_start", &json!({"type": "message_start", "message": message}), out);
             }
             Event::Reasoning { piece, .. } => {
                 if self.open != Open::Thinking {
-                    self.open(
-                        Open::Thinking,
-                        &json!({"type": "thinking", "thinking": "", "signature": ""}),
-                        out,
-                    );
+                    self.open(Open::Thinking, &json!({"type": "thinking", "thinking": "", "signature": ""}), out);
                 }
                 self.delta(b"\"thinking_delta\",\"thinking\":", piece, out);
             }
@@ -255,20 +221,10 @@ impl Renderer for Stream {
                     out,
                 );
             }
-            Event::Tool {
-                index,
-                name,
-                arguments,
-                ..
-            } => {
-                let block =
-                    json!({"type": "tool_use", "id": tool_id(index), "name": name, "input": {}});
+            Event::Tool { index, name, arguments, .. } => {
+                let block = json!({"type": "tool_use", "id": tool_id(index), "name": name, "input": {}});
                 self.open(Open::Tool, &block, out);
-                self.delta(
-                    b"\"input_json_delta\",\"partial_json\":",
-                    arguments.unwrap_or_default(),
-                    out,
-                );
+                self.delta(b"\"input_json_delta\",\"partial_json\":", arguments.unwrap_or_default(), out);
             }
             Event::ToolPiece { piece, .. } => {
                 self.delta(b"\"input_json_delta\",\"partial_json\":", piece, out);
@@ -276,8 +232,7 @@ impl Renderer for Stream {
             Event::Finish { .. } => {
                 self.close(out);
                 let delta = json!({"stop_reason": stop_reason(script), "stop_sequence": null});
-                let event =
-                    json!({"type": "message_delta", "delta": delta, "usage": usage(script.usage)});
+                let event = json!({"type": "message_delta", "delta": delta, "usage": usage(script.usage)});
                 self.json_event("message_delta", &event, out);
             }
             Event::ToolEnd | Event::Usage => {}
@@ -290,13 +245,8 @@ impl Renderer for Stream {
             bedrock::stream_error(error, out);
             return;
         }
-        let kind = error
-            .kind
-            .as_deref()
-            .or(error.code.as_deref())
-            .unwrap_or("overloaded_error");
-        let object =
-            json!({"type": "error", "error": {"type": kind, "message": stream_message_of(error)}});
+        let kind = error.kind.as_deref().or(error.code.as_deref()).unwrap_or("overloaded_error");
+        let object = json!({"type": "error", "error": {"type": kind, "message": stream_message_of(error)}});
         out.push(sse_error(error, &object, "event").as_bytes());
     }
 

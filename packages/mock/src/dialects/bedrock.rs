@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Ask, Dialect, Renderer, arguments_value, eventstream, message_of, number, path_piece, played,
-    quote, said, stream_message_of,
+    Ask, Dialect, Renderer, arguments_value, eventstream, message_of, number, path_piece, played, quote, said, stream_message_of,
 };
 use crate::behaviour::ErrorText;
 use crate::reply::{Frames, Source};
@@ -16,36 +15,18 @@ pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
 
 impl Dialect for Bedrock {
     fn ask(&self, target: &str, body: &Value) -> Result<Ask, String> {
-        let model =
-            path_piece(target, "/model/", &["/converse"]).ok_or("The path names no model.")?;
+        let model = path_piece(target, "/model/", &["/converse"]).ok_or("The path names no model.")?;
         let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
         let stream = target.contains("/converse-stream");
-        Ok(Ask {
-            model,
-            stream,
-            choices: 1,
-            prompt_bytes,
-            prefill,
-            ..Ask::default()
-        })
+        Ok(Ask { model, stream, choices: 1, prompt_bytes, prefill, ..Ask::default() })
     }
 
     fn content_type(&self, stream: bool) -> &'static str {
-        if stream {
-            eventstream::CONTENT_TYPE
-        } else {
-            "application/json"
-        }
+        if stream { eventstream::CONTENT_TYPE } else { "application/json" }
     }
 
     fn source(&self, _ask: &Ask, script: Script) -> Box<dyn Source> {
-        played(
-            Stream {
-                block: 0,
-                open: Open::None,
-            },
-            script,
-        )
+        played(Stream { block: 0, open: Open::None }, script)
     }
 
     fn whole(&self, _ask: &Ask, script: &Script) -> Value {
@@ -97,11 +78,7 @@ pub(super) fn error_header(status: u16, error: &ErrorText) -> (&'static str, Str
         503 => "ServiceUnavailableException",
         _ => "InternalServerException",
     };
-    let kind = error
-        .kind
-        .as_deref()
-        .or(error.code.as_deref())
-        .unwrap_or(kind);
+    let kind = error.kind.as_deref().or(error.code.as_deref()).unwrap_or(kind);
     ("x-amzn-errortype", kind.to_owned())
 }
 
@@ -111,20 +88,12 @@ pub(super) fn stream_error(error: &ErrorText, out: &mut Frames) {
     let kind = error.kind.as_deref().or(error.code.as_deref());
     if error.shape.as_deref() == Some("error") {
         let kind = kind.unwrap_or("InternalFailure");
-        let headers = [
-            (":message-type", "error"),
-            (":error-code", kind),
-            (":error-message", message),
-        ];
+        let headers = [(":message-type", "error"), (":error-code", kind), (":error-message", message)];
         eventstream::message(&headers, out, |_| {});
         return;
     }
     let kind = kind.unwrap_or("modelStreamErrorException");
-    let headers = [
-        (":exception-type", kind),
-        (":content-type", "application/json"),
-        (":message-type", "exception"),
-    ];
+    let headers = [(":exception-type", kind), (":content-type", "application/json"), (":message-type", "exception")];
     let payload = json!({"message": message}).to_string();
     eventstream::message(&headers, out, |bytes| {
         bytes.extend_from_slice(payload.as_bytes());
@@ -177,19 +146,10 @@ impl Stream {
 
     fn close(&mut self, out: &mut Frames) {
         if self.open == Open::Reasoning {
-            self.delta(
-                b"\"reasoningContent\":{\"signature\":",
-                SIGNATURE,
-                b"}",
-                out,
-            );
+            self.delta(b"\"reasoningContent\":{\"signature\":", SIGNATURE, b"}", out);
         }
         if self.open != Open::None {
-            Self::event(
-                "contentBlockStop",
-                &json!({"contentBlockIndex": self.block, "p": "abcd"}),
-                out,
-            );
+            Self::event("contentBlockStop", &json!({"contentBlockIndex": self.block, "p": "abcd"}), out);
             self.block += 1;
         }
         self.open = Open::None;
@@ -199,11 +159,7 @@ impl Stream {
 impl Renderer for Stream {
     fn render(&mut self, event: Event<'_>, script: &Script, out: &mut Frames) {
         match event {
-            Event::Start { .. } => Self::event(
-                "messageStart",
-                &json!({"p": "abcdef", "role": "assistant"}),
-                out,
-            ),
+            Event::Start { .. } => Self::event("messageStart", &json!({"p": "abcdef", "role": "assistant"}), out),
             Event::Reasoning { piece, .. } => {
                 self.open(Open::Reasoning, out);
                 self.delta(b"\"reasoningContent\":{\"text\":", piece, b"}", out);
@@ -214,23 +170,13 @@ impl Renderer for Stream {
             }
             Event::Citation { .. } => {
                 self.open(Open::Text, out);
-                let delta =
-                    json!({"contentBlockIndex": self.block, "delta": {"citation": citation()}});
+                let delta = json!({"contentBlockIndex": self.block, "delta": {"citation": citation()}});
                 Self::event("contentBlockDelta", &delta, out);
             }
-            Event::Tool {
-                index,
-                name,
-                arguments,
-                ..
-            } => {
+            Event::Tool { index, name, arguments, .. } => {
                 self.close(out);
                 let start = json!({"toolUse": {"toolUseId": tool_id(index), "name": name}});
-                Self::event(
-                    "contentBlockStart",
-                    &json!({"contentBlockIndex": self.block, "start": start}),
-                    out,
-                );
+                Self::event("contentBlockStart", &json!({"contentBlockIndex": self.block, "start": start}), out);
                 self.open = Open::Tool;
                 if let Some(arguments) = arguments {
                     self.delta(b"\"toolUse\":{\"input\":", arguments, b"}", out);
@@ -242,11 +188,7 @@ impl Renderer for Stream {
             Event::ToolEnd | Event::Done => {}
             Event::Finish { .. } => {
                 self.close(out);
-                Self::event(
-                    "messageStop",
-                    &json!({"p": "abc", "stopReason": stop_reason(script)}),
-                    out,
-                );
+                Self::event("messageStop", &json!({"p": "abc", "stopReason": stop_reason(script)}), out);
             }
             // The proof that an answer is whole is messageStop and this: it goes with the final mark.
             Event::Usage if script.no_done => {}

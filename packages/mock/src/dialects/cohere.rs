@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Ask, Dialect, Renderer, message_of, number, played, quote, said, sse_error, stream_message_of,
-};
+use super::{Ask, Dialect, Renderer, message_of, number, played, quote, said, sse_error, stream_message_of};
 use crate::behaviour::ErrorText;
 use crate::reply::{Frames, Source};
 use crate::script::{CITED_TITLE, CITED_URL, Event, Script, Usage};
@@ -13,39 +11,17 @@ pub(super) struct Cohere;
 
 impl Dialect for Cohere {
     fn ask(&self, _target: &str, body: &Value) -> Result<Ask, String> {
-        let model = body["model"]
-            .as_str()
-            .ok_or("invalid request: model is required")?
-            .to_owned();
+        let model = body["model"].as_str().ok_or("invalid request: model is required")?.to_owned();
         let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
-        Ok(Ask {
-            model,
-            stream: body["stream"] == true,
-            choices: 1,
-            prompt_bytes,
-            prefill,
-            ..Ask::default()
-        })
+        Ok(Ask { model, stream: body["stream"] == true, choices: 1, prompt_bytes, prefill, ..Ask::default() })
     }
 
     fn content_type(&self, stream: bool) -> &'static str {
-        if stream {
-            "text/event-stream"
-        } else {
-            "application/json"
-        }
+        if stream { "text/event-stream" } else { "application/json" }
     }
 
     fn source(&self, ask: &Ask, script: Script) -> Box<dyn Source> {
-        played(
-            Stream {
-                id: id(ask),
-                next: 0,
-                open: None,
-                tools_open: 0,
-            },
-            script,
-        )
+        played(Stream { id: id(ask), next: 0, open: None, tools_open: 0 }, script)
     }
 
     fn whole(&self, ask: &Ask, script: &Script) -> Value {
@@ -60,9 +36,7 @@ impl Dialect for Cohere {
         let mut message = json!({"role": "assistant", "content": content});
         if !script.tools.is_empty() {
             let calls = script.tools.iter().enumerate();
-            message["tool_calls"] = calls
-                .map(|(index, tool)| call(index, &tool.name, &tool.arguments))
-                .collect();
+            message["tool_calls"] = calls.map(|(index, tool)| call(index, &tool.name, &tool.arguments)).collect();
         }
         if script.citations {
             message["citations"] = json!([citation()]);
@@ -94,9 +68,7 @@ impl Stream {
     fn say(&mut self, kind: &'static str, piece: &str, out: &mut Frames) {
         self.open(kind, out);
         let bytes = &mut out.bytes;
-        bytes.extend_from_slice(
-            b"event: content-delta\ndata: {\"type\":\"content-delta\",\"index\":",
-        );
+        bytes.extend_from_slice(b"event: content-delta\ndata: {\"type\":\"content-delta\",\"index\":");
         number(self.next - 1, bytes);
         bytes.extend_from_slice(b",\"delta\":{\"message\":{\"content\":{\"");
         bytes.extend_from_slice(kind.as_bytes());
@@ -112,11 +84,7 @@ impl Stream {
         }
         self.close(out);
         let content = json!({"type": kind, kind: ""});
-        Self::event(
-            "content-start",
-            json!({"index": self.next, "delta": {"message": {"content": content}}}),
-            out,
-        );
+        Self::event("content-start", json!({"index": self.next, "delta": {"message": {"content": content}}}), out);
         self.open = Some(kind);
         self.next += 1;
     }
@@ -133,11 +101,7 @@ impl Renderer for Stream {
         match event {
             Event::Start { .. } => {
                 let message = json!({"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []});
-                Self::event(
-                    "message-start",
-                    json!({"id": self.id, "delta": {"message": message}}),
-                    out,
-                );
+                Self::event("message-start", json!({"id": self.id, "delta": {"message": message}}), out);
             }
             Event::Reasoning { piece, .. } => self.say("thinking", piece, out),
             Event::Text { piece, .. } | Event::Refusal { piece, .. } => {
@@ -149,38 +113,23 @@ impl Renderer for Stream {
                 Self::event("citation-start", json!({"index": 0, "delta": message}), out);
                 Self::event("citation-end", json!({"index": 0}), out);
             }
-            Event::Tool {
-                index,
-                name,
-                arguments,
-                ..
-            } => {
+            Event::Tool { index, name, arguments, .. } => {
                 self.close(out);
                 let message = json!({"message": {"tool_calls": call(index, name, arguments.unwrap_or_default())}});
-                Self::event(
-                    "tool-call-start",
-                    json!({"index": index, "delta": message}),
-                    out,
-                );
+                Self::event("tool-call-start", json!({"index": index, "delta": message}), out);
                 self.tools_open = index;
                 if arguments.is_some() {
                     Self::event("tool-call-end", json!({"index": index}), out);
                 }
             }
             Event::ToolPiece { index, piece, .. } => {
-                let message =
-                    json!({"message": {"tool_calls": {"function": {"arguments": piece}}}});
-                Self::event(
-                    "tool-call-delta",
-                    json!({"index": index, "delta": message}),
-                    out,
-                );
+                let message = json!({"message": {"tool_calls": {"function": {"arguments": piece}}}});
+                Self::event("tool-call-delta", json!({"index": index, "delta": message}), out);
             }
             Event::ToolEnd => Self::event("tool-call-end", json!({"index": self.tools_open}), out),
             Event::Finish { .. } => {
                 self.close(out);
-                let delta =
-                    json!({"finish_reason": finish_reason(script), "usage": usage(script.usage)});
+                let delta = json!({"finish_reason": finish_reason(script), "usage": usage(script.usage)});
                 Self::event("message-end", json!({"delta": delta}), out);
             }
             Event::Usage => {}
@@ -195,11 +144,7 @@ impl Renderer for Stream {
             out.push(sse_error(error, &json!({"message": message}), "data").as_bytes());
         } else {
             let reason = error.kind.as_deref().unwrap_or("ERROR");
-            Self::event(
-                "message-end",
-                json!({"delta": {"finish_reason": reason, "error": message}}),
-                out,
-            );
+            Self::event("message-end", json!({"delta": {"finish_reason": reason, "error": message}}), out);
         }
     }
 }

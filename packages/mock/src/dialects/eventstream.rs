@@ -8,19 +8,11 @@ const PRELUDE: usize = 12;
 
 /// A modelled event with a JSON payload.
 pub(super) fn event(name: &str, out: &mut Frames, payload: impl FnOnce(&mut Vec<u8>)) {
-    let headers = [
-        (":event-type", name),
-        (":content-type", "application/json"),
-        (":message-type", "event"),
-    ];
+    let headers = [(":event-type", name), (":content-type", "application/json"), (":message-type", "event")];
     message(&headers, out, payload);
 }
 
-pub(super) fn message(
-    headers: &[(&str, &str)],
-    out: &mut Frames,
-    payload: impl FnOnce(&mut Vec<u8>),
-) {
+pub(super) fn message(headers: &[(&str, &str)], out: &mut Frames, payload: impl FnOnce(&mut Vec<u8>)) {
     let bytes = &mut out.bytes;
     let start = bytes.len();
     bytes.extend_from_slice(&[0; PRELUDE]);
@@ -35,11 +27,7 @@ pub(super) fn message(
     let headers_length = bytes.len() - start - PRELUDE;
     payload(bytes);
     let total = bytes.len() - start + 4;
-    let word = |length: usize| {
-        u32::try_from(length)
-            .expect("a message is far below 4 GiB")
-            .to_be_bytes()
-    };
+    let word = |length: usize| u32::try_from(length).expect("a message is far below 4 GiB").to_be_bytes();
     bytes[start..start + 4].copy_from_slice(&word(total));
     bytes[start + 4..start + 8].copy_from_slice(&word(headers_length));
     let prelude_crc = crc32fast::hash(&bytes[start..start + 8]);

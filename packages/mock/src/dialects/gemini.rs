@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Ask, Dialect, Renderer, arguments_value, content_text, message_of, path_piece, played, quote,
-    said, sse_error, stream_message_of,
+    Ask, Dialect, Renderer, arguments_value, content_text, message_of, path_piece, played, quote, said, sse_error,
+    stream_message_of,
 };
 use crate::behaviour::ErrorText;
 use crate::reply::{Frames, Source};
@@ -22,15 +22,9 @@ pub(super) enum Framing {
 
 impl Dialect for Gemini {
     fn ask(&self, target: &str, body: &Value) -> Result<Ask, String> {
-        let model = path_piece(
-            target,
-            "/models/",
-            &[":streamGenerateContent", ":generateContent"],
-        );
+        let model = path_piece(target, "/models/", &[":streamGenerateContent", ":generateContent"]);
         let (prompt_bytes, prefill) = said(&body["contents"], "parts", "model")?;
-        let choices = body["generationConfig"]["candidateCount"]
-            .as_u64()
-            .and_then(|count| u32::try_from(count).ok());
+        let choices = body["generationConfig"]["candidateCount"].as_u64().and_then(|count| u32::try_from(count).ok());
         Ok(Ask {
             model: model.ok_or("The path names no model.")?,
             stream: target.contains(":streamGenerateContent"),
@@ -42,32 +36,16 @@ impl Dialect for Gemini {
     }
 
     fn content_type(&self, stream: bool) -> &'static str {
-        if stream && self.framing == Framing::Sse {
-            "text/event-stream"
-        } else {
-            "application/json; charset=UTF-8"
-        }
+        if stream && self.framing == Framing::Sse { "text/event-stream" } else { "application/json; charset=UTF-8" }
     }
 
     fn source(&self, ask: &Ask, script: Script) -> Box<dyn Source> {
         let mut tail = b"}],\"usageMetadata\":".to_vec();
         let known = json!({"promptTokenCount": script.usage.prompt, "totalTokenCount": script.usage.prompt});
         tail.extend_from_slice(known.to_string().as_bytes());
-        let versions = format!(
-            ",\"modelVersion\":{},\"responseId\":\"{:016x}\"}}",
-            json!(ask.model),
-            ask.fingerprint
-        );
+        let versions = format!(",\"modelVersion\":{},\"responseId\":\"{:016x}\"}}", json!(ask.model), ask.fingerprint);
         tail.extend_from_slice(versions.as_bytes());
-        played(
-            Stream {
-                framing: self.framing,
-                begun: false,
-                tail,
-                versions,
-            },
-            script,
-        )
+        played(Stream { framing: self.framing, begun: false, tail, versions }, script)
     }
 
     fn whole(&self, ask: &Ask, script: &Script) -> Value {
@@ -116,11 +94,7 @@ fn error_object(status: u16, message: &str, error: &ErrorText) -> Value {
         402 | 405..=428 | 430..=499 => "FAILED_PRECONDITION",
         _ => "INTERNAL",
     };
-    let name = error
-        .kind
-        .as_deref()
-        .or(error.code.as_deref())
-        .unwrap_or(name);
+    let name = error.kind.as_deref().or(error.code.as_deref()).unwrap_or(name);
     json!({"error": {"code": status, "message": message, "status": name}})
 }
 
@@ -156,11 +130,7 @@ impl Stream {
         let bytes = &mut out.bytes;
         bytes.extend_from_slice(b"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":");
         quote(piece, bytes);
-        bytes.extend_from_slice(if thought {
-            b",\"thought\":true}]"
-        } else {
-            b"}]"
-        });
+        bytes.extend_from_slice(if thought { b",\"thought\":true}]" } else { b"}]" });
         bytes.extend_from_slice(b",\"role\":\"model\"},\"index\":");
         super::number(choice.into(), bytes);
         bytes.extend_from_slice(&self.tail);
@@ -169,10 +139,7 @@ impl Stream {
 
     fn object(&mut self, candidate: &Value, usage: &Value, out: &mut Frames) {
         self.begin(out);
-        let chunk = format!(
-            "{{\"candidates\":[{candidate}],\"usageMetadata\":{usage}{}",
-            self.versions
-        );
+        let chunk = format!("{{\"candidates\":[{candidate}],\"usageMetadata\":{usage}{}", self.versions);
         out.bytes.extend_from_slice(chunk.as_bytes());
         self.end(out);
     }
@@ -207,11 +174,7 @@ impl Renderer for Stream {
                 }
                 out.push(b"]\r\n");
             }
-            Event::Start { .. }
-            | Event::ToolPiece { .. }
-            | Event::ToolEnd
-            | Event::Usage
-            | Event::Done => {}
+            Event::Start { .. } | Event::ToolPiece { .. } | Event::ToolEnd | Event::Usage | Event::Done => {}
         }
     }
 
@@ -237,8 +200,7 @@ impl Renderer for Stream {
 
 fn call(script: &Script, index: usize) -> Value {
     let tool = &script.tools[index];
-    let mut part =
-        json!({"functionCall": {"name": tool.name, "args": arguments_value(&tool.arguments)}});
+    let mut part = json!({"functionCall": {"name": tool.name, "args": arguments_value(&tool.arguments)}});
     if index == 0 && script.reasoning.is_some() {
         part["thoughtSignature"] = json!("bW9jay1zaWduYXR1cmU=");
     }

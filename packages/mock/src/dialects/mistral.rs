@@ -3,9 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Ask, Dialect, OPENAI, Renderer, message_of, played, quote, sse_error, stream_message_of,
-};
+use super::{Ask, Dialect, OPENAI, Renderer, message_of, played, quote, sse_error, stream_message_of};
 use crate::behaviour::ErrorText;
 use crate::reply::{Frames, Source};
 use crate::script::{CITED_TITLE, CITED_URL, Event, Script, Usage};
@@ -29,12 +27,7 @@ impl Dialect for Mistral {
             ask.fingerprint,
             json!(ask.model)
         );
-        played(
-            Stream {
-                head: head.into_bytes(),
-            },
-            script,
-        )
+        played(Stream { head: head.into_bytes() }, script)
     }
 
     fn whole(&self, ask: &Ask, script: &Script) -> Value {
@@ -47,8 +40,7 @@ impl Dialect for Mistral {
         if !script.tools.is_empty() {
             message["tool_calls"] = calls(script);
         }
-        let choice =
-            |index| json!({"index": index, "message": message, "finish_reason": script.finish});
+        let choice = |index| json!({"index": index, "message": message, "finish_reason": script.finish});
         let choices: Vec<Value> = (0..script.choices).map(choice).collect();
         json!({"id": format!("{:016x}", ask.fingerprint), "object": "chat.completion", "created": CREATED,
             "model": ask.model, "choices": choices, "usage": usage(script.usage)})

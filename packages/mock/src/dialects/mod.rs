@@ -85,27 +85,17 @@ pub(crate) fn of(target: &str, hint: Option<&str>) -> Result<Option<&'static dyn
     let method = path.rsplit_once(':').map_or("", |(_, method)| method);
     let by_path: Option<&'static dyn Dialect> = match path.rsplit('/').next().unwrap_or_default() {
         "completions" if path.ends_with("/chat/completions") => Some(OPENAI),
-        "messages" => Some(&anthropic::Anthropic {
-            framing: anthropic::Framing::Sse,
-        }),
+        "messages" => Some(&anthropic::Anthropic { framing: anthropic::Framing::Sse }),
         "chat" if path.ends_with("/v2/chat") => Some(&cohere::Cohere),
         "chat" if path.ends_with("/api/chat") => Some(&ollama::Ollama),
         "converse" | "converse-stream" => Some(&bedrock::Bedrock),
-        "invoke" | "invoke-with-response-stream" => Some(&anthropic::Anthropic {
-            framing: anthropic::Framing::EventStream,
-        }),
+        "invoke" | "invoke-with-response-stream" => Some(&anthropic::Anthropic { framing: anthropic::Framing::EventStream }),
         _ => match method {
             "generateContent" | "streamGenerateContent" if target.contains("alt=sse") => {
-                Some(&gemini::Gemini {
-                    framing: gemini::Framing::Sse,
-                })
+                Some(&gemini::Gemini { framing: gemini::Framing::Sse })
             }
-            "generateContent" | "streamGenerateContent" => Some(&gemini::Gemini {
-                framing: gemini::Framing::Array,
-            }),
-            "rawPredict" | "streamRawPredict" => Some(&anthropic::Anthropic {
-                framing: anthropic::Framing::Sse,
-            }),
+            "generateContent" | "streamGenerateContent" => Some(&gemini::Gemini { framing: gemini::Framing::Array }),
+            "rawPredict" | "streamRawPredict" => Some(&anthropic::Anthropic { framing: anthropic::Framing::Sse }),
             _ => None,
         },
     };
@@ -115,9 +105,7 @@ pub(crate) fn of(target: &str, hint: Option<&str>) -> Result<Option<&'static dyn
         Some("azure") => Some(&openai::OpenAi { azure: true }),
         Some("mistral") => Some(&mistral::Mistral),
         Some(name) => {
-            return Err(format!(
-                "`dialect` is openai, azure or mistral, not `{name}`"
-            ));
+            return Err(format!("`dialect` is openai, azure or mistral, not `{name}`"));
         }
     })
 }
@@ -127,8 +115,7 @@ pub(crate) const OPENAI: &dyn Dialect = &openai::OpenAi { azure: false };
 
 /// Reads a request body in a dialect.
 pub(crate) fn ask(dialect: &dyn Dialect, target: &str, body: &[u8]) -> Result<Ask, String> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"))?;
+    let value: Value = serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"))?;
     if !value.is_object() {
         return Err("The body must be a JSON object.".to_owned());
     }
@@ -143,18 +130,12 @@ struct Played<R> {
 }
 
 fn played<R: Renderer + 'static>(renderer: R, script: Script) -> Box<dyn Source> {
-    let mut played = Played {
-        playback: Playback::new(script),
-        renderer,
-    };
+    let mut played = Played { playback: Playback::new(script), renderer };
     if played.playback.wants_overhead() {
         let (mut scratch, mut twin) = (Frames::default(), played.renderer.clone());
         // The first text may open something; the second is like all that follow.
         for _ in 0..2 {
-            let empty = Event::Text {
-                choice: 0,
-                piece: "",
-            };
+            let empty = Event::Text { choice: 0, piece: "" };
             twin.render(empty, played.playback.script(), &mut scratch);
         }
         played.playback.set_overhead(scratch.last_length());
@@ -220,10 +201,7 @@ fn message_of(status: u16, error: &ErrorText) -> String {
 
 /// An error's words inside a stream.
 fn stream_message_of(error: &ErrorText) -> &str {
-    error
-        .message
-        .as_deref()
-        .unwrap_or("The mock broke off here, as the request asked.")
+    error.message.as_deref().unwrap_or("The mock broke off here, as the request asked.")
 }
 
 /// FNV-1a: short, and the same on every machine.
@@ -236,10 +214,7 @@ fn fingerprint(body: &[u8]) -> u64 {
 fn content_text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
         _ => String::new(),
     }
 }
@@ -250,10 +225,7 @@ fn said(messages: &Value, field: &str, role: &str) -> Result<(usize, Option<Stri
         return Err("The request holds no list of messages.".to_owned());
     };
     let last = messages.last().filter(|message| message["role"] == role);
-    let bytes = messages
-        .iter()
-        .map(|message| content_text(&message[field]).len())
-        .sum();
+    let bytes = messages.iter().map(|message| content_text(&message[field]).len()).sum();
     Ok((bytes, last.map(|message| content_text(&message[field]))))
 }
 

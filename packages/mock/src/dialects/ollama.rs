@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Ask, Dialect, Renderer, arguments_value, message_of, played, quote, said, stream_message_of,
-};
+use super::{Ask, Dialect, Renderer, arguments_value, message_of, played, quote, said, stream_message_of};
 use crate::behaviour::ErrorText;
 use crate::reply::{Frames, Source};
 use crate::script::{Event, Script};
@@ -15,27 +13,13 @@ const CREATED: &str = "2023-11-14T22:13:20Z";
 
 impl Dialect for Ollama {
     fn ask(&self, _target: &str, body: &Value) -> Result<Ask, String> {
-        let model = body["model"]
-            .as_str()
-            .ok_or("model is required")?
-            .to_owned();
+        let model = body["model"].as_str().ok_or("model is required")?.to_owned();
         let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
-        Ok(Ask {
-            model,
-            stream: body["stream"] != false,
-            choices: 1,
-            prompt_bytes,
-            prefill,
-            ..Ask::default()
-        })
+        Ok(Ask { model, stream: body["stream"] != false, choices: 1, prompt_bytes, prefill, ..Ask::default() })
     }
 
     fn content_type(&self, stream: bool) -> &'static str {
-        if stream {
-            "application/x-ndjson"
-        } else {
-            "application/json; charset=utf-8"
-        }
+        if stream { "application/x-ndjson" } else { "application/json; charset=utf-8" }
     }
 
     fn source(&self, ask: &Ask, script: Script) -> Box<dyn Source> {
@@ -43,13 +27,7 @@ impl Dialect for Ollama {
             "{{\"model\":{},\"created_at\":\"{CREATED}\",\"message\":{{\"role\":\"assistant\",\"content\":",
             json!(ask.model)
         );
-        played(
-            Stream {
-                head: head.into_bytes(),
-                model: ask.model.clone(),
-            },
-            script,
-        )
+        played(Stream { head: head.into_bytes(), model: ask.model.clone() }, script)
     }
 
     fn whole(&self, ask: &Ask, script: &Script) -> Value {
@@ -59,9 +37,7 @@ impl Dialect for Ollama {
             message["thinking"] = json!(reasoning);
         }
         if !script.tools.is_empty() {
-            message["tool_calls"] = (0..script.tools.len())
-                .map(|index| call(script, index))
-                .collect();
+            message["tool_calls"] = (0..script.tools.len()).map(|index| call(script, index)).collect();
         }
         last(&ask.model, &message, script)
     }
@@ -105,11 +81,7 @@ impl Renderer for Stream {
                 });
             }
             Event::Finish { .. } => {
-                let line = last(
-                    &self.model,
-                    &json!({"role": "assistant", "content": ""}),
-                    script,
-                );
+                let line = last(&self.model, &json!({"role": "assistant", "content": ""}), script);
                 out.push(format!("{line}\n").as_bytes());
             }
             Event::Start { .. }
@@ -143,11 +115,7 @@ fn call(script: &Script, index: usize) -> Value {
 }
 
 fn last(model: &str, message: &Value, script: &Script) -> Value {
-    let reason = if script.finish == "tool_calls" {
-        "stop"
-    } else {
-        &script.finish
-    };
+    let reason = if script.finish == "tool_calls" { "stop" } else { &script.finish };
     json!({"model": model, "created_at": CREATED, "message": message, "done": true, "done_reason": reason,
         "total_duration": 1_000_000, "load_duration": 1000, "prompt_eval_count": script.usage.prompt,
         "prompt_eval_duration": 1000, "eval_count": script.usage.completion, "eval_duration": 900_000})

@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Ask, Dialect, Renderer, message_of, number, path_piece, played, quote, said, sse_error,
-    stream_message_of,
-};
+use super::{Ask, Dialect, Renderer, message_of, number, path_piece, played, quote, said, sse_error, stream_message_of};
 use crate::behaviour::ErrorText;
 use crate::reply::{Frames, Source};
 use crate::script::{CITED_TITLE, CITED_URL, Event, Script, Usage};
@@ -21,19 +18,13 @@ impl Dialect for OpenAi {
     fn ask(&self, target: &str, body: &Value) -> Result<Ask, String> {
         // A deployment's path names the model, so that the body need not.
         let deployment = || path_piece(target, "/deployments/", &["/chat/"]);
-        let model = body["model"]
-            .as_str()
-            .map(str::to_owned)
-            .or_else(deployment);
+        let model = body["model"].as_str().map(str::to_owned).or_else(deployment);
         let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
         Ok(Ask {
             model: model.ok_or("You must provide a model parameter.")?,
             stream: body["stream"] == true,
             include_usage: body["stream_options"]["include_usage"] == true,
-            choices: body["n"]
-                .as_u64()
-                .and_then(|n| u32::try_from(n).ok())
-                .unwrap_or(1),
+            choices: body["n"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
             prompt_bytes,
             prefill,
             fingerprint: 0,
@@ -41,11 +32,7 @@ impl Dialect for OpenAi {
     }
 
     fn content_type(&self, stream: bool) -> &'static str {
-        if stream {
-            "text/event-stream; charset=utf-8"
-        } else {
-            "application/json"
-        }
+        if stream { "text/event-stream; charset=utf-8" } else { "application/json" }
     }
 
     fn source(&self, ask: &Ask, script: Script) -> Box<dyn Source> {
@@ -56,14 +43,12 @@ impl Dialect for OpenAi {
         let text = script.whole_text();
         let choices: Vec<Value> = (0..script.choices)
             .map(|index| {
-                let content =
-                    if text.is_empty() && (!script.tools.is_empty() || script.refusal.is_some()) {
-                        Value::Null
-                    } else {
-                        json!(text)
-                    };
-                let mut message =
-                    json!({"role": "assistant", "content": content, "refusal": script.refusal});
+                let content = if text.is_empty() && (!script.tools.is_empty() || script.refusal.is_some()) {
+                    Value::Null
+                } else {
+                    json!(text)
+                };
+                let mut message = json!({"role": "assistant", "content": content, "refusal": script.refusal});
                 if let Some(reasoning) = &script.reasoning {
                     message["reasoning_content"] = json!(reasoning);
                 }
@@ -131,27 +116,11 @@ impl Stream {
         .into_bytes();
         quote(&ask.model, &mut head);
         head.extend_from_slice(b",\"system_fingerprint\":\"fp_mock\",\"choices\":[");
-        let tail: &[u8] = if ask.include_usage {
-            b"],\"usage\":null}\n\n"
-        } else {
-            b"]}\n\n"
-        };
-        Self {
-            include_usage: ask.include_usage,
-            azure,
-            begun: false,
-            head,
-            tail,
-        }
+        let tail: &[u8] = if ask.include_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" };
+        Self { include_usage: ask.include_usage, azure, begun: false, head, tail }
     }
 
-    fn chunk(
-        &self,
-        choice: u32,
-        out: &mut Frames,
-        finish: Option<&str>,
-        delta: impl FnOnce(&mut Vec<u8>),
-    ) {
+    fn chunk(&self, choice: u32, out: &mut Frames, finish: Option<&str>, delta: impl FnOnce(&mut Vec<u8>)) {
         let bytes = &mut out.bytes;
         bytes.extend_from_slice(&self.head);
         bytes.extend_from_slice(b"{\"index\":");
@@ -173,11 +142,7 @@ impl Stream {
 
     fn start(&self, choice: u32, script: &Script, out: &mut Frames) {
         self.chunk(choice, out, None, |bytes| {
-            let content: &[u8] = if script.tools.is_empty() {
-                b"\"\""
-            } else {
-                b"null"
-            };
+            let content: &[u8] = if script.tools.is_empty() { b"\"\"" } else { b"null" };
             bytes.extend_from_slice(b"\"role\":\"assistant\",\"content\":");
             bytes.extend_from_slice(content);
             bytes.extend_from_slice(b",\"refusal\":null");
@@ -210,23 +175,14 @@ impl Renderer for Stream {
                 let annotations = format!("\"annotations\":{}", annotations());
                 bytes.extend_from_slice(annotations.as_bytes());
             }),
-            Event::Tool {
-                choice,
-                index,
-                name,
-                arguments,
-            } => {
+            Event::Tool { choice, index, name, arguments } => {
                 let call = json!({"index": index, "id": call_id(index), "type": "function",
                     "function": {"name": name, "arguments": arguments.unwrap_or_default()}});
                 self.chunk(choice, out, None, |bytes| {
                     bytes.extend_from_slice(format!("\"tool_calls\":[{call}]").as_bytes());
                 });
             }
-            Event::ToolPiece {
-                choice,
-                index,
-                piece,
-            } => self.chunk(choice, out, None, |bytes| {
+            Event::ToolPiece { choice, index, piece } => self.chunk(choice, out, None, |bytes| {
                 bytes.extend_from_slice(b"\"tool_calls\":[{\"index\":");
                 number(index as u64, bytes);
                 bytes.extend_from_slice(b",\"function\":{\"arguments\":");
@@ -251,8 +207,7 @@ impl Renderer for Stream {
     fn error(&mut self, error: &ErrorText, out: &mut Frames) {
         let message = stream_message_of(error);
         let kind = error.kind.as_deref().unwrap_or("server_error");
-        let object =
-            json!({"error": {"message": message, "type": kind, "param": null, "code": error.code}});
+        let object = json!({"error": {"message": message, "type": kind, "param": null, "code": error.code}});
         let frame = match error.shape.as_deref() {
             Some("object") => {
                 let object = json!({"object": "error", "message": message, "type": kind, "code": error.code});
@@ -260,9 +215,7 @@ impl Renderer for Stream {
             }
             Some("choice") => {
                 let mut frame = String::from_utf8_lossy(&self.head).into_owned();
-                frame.push_str(
-                    "{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}],",
-                );
+                frame.push_str("{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}],");
                 frame + &object.to_string()[1..] + "\n\n"
             }
             _ => sse_error(error, &object, "data"),
@@ -272,8 +225,7 @@ impl Renderer for Stream {
 }
 
 pub(crate) fn models() -> Value {
-    let model =
-        |id: &str| json!({"id": id, "object": "model", "created": CREATED, "owned_by": "mock"});
+    let model = |id: &str| json!({"id": id, "object": "model", "created": CREATED, "owned_by": "mock"});
     json!({"object": "list", "data": [model("demo"), model("mock-large"), model("mock-small")]})
 }
 

@@ -8,15 +8,9 @@ use reqwest::{Client, Response};
 pub fn client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        rustls::crypto::ring::default_provider()
-            .install_default()
-            .expect("no other provider is installed");
+        rustls::crypto::ring::default_provider().install_default().expect("no other provider is installed");
     });
-    Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .expect("the options are sound")
+    Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("the options are sound")
 }
 
 /// What arrives before the body ends or breaks, and whether it broke.
