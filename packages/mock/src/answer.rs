@@ -95,7 +95,7 @@ pub(crate) async fn answer(
 }
 
 fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Answer {
-    if behaviour.answer.prefill_rejected && ask.prefill.is_some() {
+    if behaviour.answer.prefill_rejected && ask.prefilled {
         behaviour.faults.status = Some(400);
         behaviour.faults.error.message.get_or_insert_with(|| {
             "This model does not support assistant message prefill. The conversation must end with a user message.".to_owned()
@@ -138,7 +138,7 @@ fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Ans
         };
         Content::recorded(200, kind, &body)
     } else {
-        let script = Script::new(&behaviour.answer, ask.choices, ask.prompt_bytes, ask.prefill.as_deref());
+        let script = Script::new(&behaviour.answer, ask.choices, ask.prompt_bytes, ask.partial.as_deref());
         let kind = dialect.content_type(ask.stream);
         if ask.stream {
             Content { status: 200, kind: kind.to_owned(), source: dialect.source(ask, script), length: None }

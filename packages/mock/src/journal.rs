@@ -12,8 +12,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-/// Entries beyond this are forgotten, the oldest first.
+/// Entries beyond this number, or beyond this many bytes of request bodies, are forgotten, the oldest first.
 const KEPT: usize = 20_000;
+const KEPT_BYTES: usize = 256 * 1024 * 1024;
 
 /// A request as the mock saw it, and how far its answer got.
 #[derive(Debug, Clone, Serialize)]
@@ -116,8 +117,8 @@ pub struct Stats {
 pub(crate) struct Journal {
     started: Instant,
     inner: Mutex<Inner>,
-    /// Told of every step of every exchange.
-    changed: Notify,
+    /// Told of every new exchange.
+    arrival: Notify,
     connections_open: AtomicUsize,
     connections_total: AtomicU64,
     streams_open: AtomicUsize,
@@ -129,11 +130,33 @@ pub(crate) struct Journal {
 struct Inner {
     sequence: u64,
     exchanges: VecDeque<Arc<Exchange>>,
+    by_id: HashMap<String, VecDeque<Arc<Exchange>>>,
+    body_bytes: usize,
     /// How often each `fail_times` key has been asked.
     attempts: HashMap<String, u64>,
     /// Releases that came before the request they are for.
     early_releases: HashMap<String, u64>,
     replays: HashMap<String, Replay>,
+}
+
+impl Inner {
+    /// The requests with this id, or all.
+    fn listed(&self, id: Option<&str>) -> Option<&VecDeque<Arc<Exchange>>> {
+        id.map_or(Some(&self.exchanges), |id| self.by_id.get(id))
+    }
+
+    fn keep(&mut self, exchange: &Arc<Exchange>) {
+        self.body_bytes += exchange.arrival.body.len();
+        self.exchanges.push_back(Arc::clone(exchange));
+        self.by_id.entry(exchange.arrival.id.clone()).or_default().push_back(Arc::clone(exchange));
+        while self.exchanges.len() > KEPT || self.body_bytes > KEPT_BYTES {
+            let Some(oldest) = self.exchanges.pop_front() else { return };
+            self.body_bytes -= oldest.arrival.body.len();
+            if let Some(same) = self.by_id.get_mut(&oldest.arrival.id) {
+                same.pop_front();
+            }
+        }
+    }
 }
 
 /// A body that was posted to be served later.
@@ -163,7 +186,7 @@ impl Journal {
         Self {
             started: Instant::now(),
             inner: Mutex::default(),
-            changed: Notify::new(),
+            arrival: Notify::new(),
             connections_open: AtomicUsize::new(0),
             connections_total: AtomicU64::new(0),
             streams_open: AtomicUsize::new(0),
@@ -183,7 +206,6 @@ impl Journal {
 
     pub(crate) fn connection_closed(&self) {
         self.connections_open.fetch_sub(1, Relaxed);
-        self.changed.notify_waiters();
     }
 
     pub(crate) fn arrived(self: &Arc<Self>, arrival: Arrival) -> Arc<Exchange> {
@@ -199,14 +221,12 @@ impl Journal {
             arrived: Instant::now(),
             unix_ms: unix_ms(),
             progress: Mutex::new(Progress { credits, ..Progress::default() }),
+            changed: Notify::new(),
             journal: Arc::clone(self),
         });
-        if inner.exchanges.len() >= KEPT {
-            inner.exchanges.pop_front();
-        }
-        inner.exchanges.push_back(Arc::clone(&exchange));
+        inner.keep(&exchange);
         drop(inner);
-        self.changed.notify_waiters();
+        self.arrival.notify_waiters();
         exchange
     }
 
@@ -219,17 +239,17 @@ impl Journal {
     }
 
     pub(crate) fn log(&self, id: Option<&str>) -> Vec<Seen> {
-        let exchanges: Vec<_> = self.inner().exchanges.iter().filter(|exchange| exchange.has(id)).cloned().collect();
+        let exchanges: Vec<_> = self.inner().listed(id).into_iter().flatten().cloned().collect();
         exchanges.iter().map(|exchange| exchange.seen()).collect()
     }
 
     /// The `nth` (from 1) request with this id, or the latest.
     fn find(&self, id: Option<&str>, nth: Option<usize>) -> Option<Arc<Exchange>> {
         let inner = self.inner();
-        let mut matching = inner.exchanges.iter().filter(|exchange| exchange.has(id));
+        let matching = inner.listed(id)?;
         match nth {
-            Some(nth) => matching.nth(nth.max(1) - 1),
-            None => matching.next_back(),
+            Some(nth) => matching.get(nth.max(1) - 1),
+            None => matching.back(),
         }
         .cloned()
     }
@@ -238,12 +258,22 @@ impl Journal {
     pub(crate) async fn wait(&self, id: Option<&str>, nth: Option<usize>, event: Event, timeout: Duration) -> Option<Seen> {
         let reached = async {
             loop {
-                let mut changed = std::pin::pin!(self.changed.notified());
+                let mut arrival = std::pin::pin!(self.arrival.notified());
+                arrival.as_mut().enable();
+                let Some(exchange) = self.find(id, nth) else {
+                    arrival.await;
+                    continue;
+                };
+                let mut changed = std::pin::pin!(exchange.changed.notified());
                 changed.as_mut().enable();
-                if let Some(exchange) = self.find(id, nth).filter(|exchange| exchange.reached(event)) {
+                if exchange.reached(event) {
                     return exchange.seen();
                 }
-                changed.await;
+                // A later request may be the one that is meant.
+                tokio::select! {
+                    () = changed => {}
+                    () = arrival => {}
+                }
             }
         };
         tokio::time::timeout(timeout, reached).await.ok()
@@ -295,6 +325,8 @@ pub(crate) struct Exchange {
     arrived: Instant,
     unix_ms: f64,
     progress: Mutex<Progress>,
+    /// Told of every step of this exchange.
+    changed: Notify,
     journal: Arc<Journal>,
 }
 
@@ -315,16 +347,12 @@ impl Exchange {
         self.progress.lock().expect("no code panics while it holds an exchange")
     }
 
-    fn has(&self, id: Option<&str>) -> bool {
-        id.is_none_or(|id| self.arrival.id == id)
-    }
-
     pub(crate) fn answered(&self, status: u16) {
         let mut progress = self.progress();
         progress.status = Some(status);
         progress.headers_after = Some(self.arrived.elapsed());
         drop(progress);
-        self.journal.changed.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn sent(&self, chunks: u64, bytes: u64) {
@@ -332,7 +360,7 @@ impl Exchange {
         progress.chunks += chunks;
         progress.bytes += bytes;
         drop(progress);
-        self.journal.changed.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// Only the first end counts: a body that was served whole is dropped afterwards, and has not been left.
@@ -345,7 +373,7 @@ impl Exchange {
         progress.ended_after = Some(self.arrived.elapsed());
         drop(progress);
         self.journal.streams_open.fetch_sub(1, Relaxed);
-        self.journal.changed.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     fn release(&self, count: u64) {

@@ -340,6 +340,10 @@ async fn a_partial_answer_is_continued_echoed_or_refused() {
     assert_eq!(text("text=one two three; continue=1; echo=3").await, "two three");
     assert_eq!(text("text=one two three").await, "one two three");
     assert_eq!(ask_with(&mock, "prefill=reject", &body).await.status(), 400);
+    let mut asked = body.clone();
+    asked["messages"].as_array_mut().expect("it is a list").push(json!({"role": "user", "content": "Go on exactly there."}));
+    let behaviour = "text=one two three; continue=1; prefill=reject";
+    assert_eq!(text_of(&payloads(&received(ask_with(&mock, behaviour, &asked).await).await.0)), " three");
 }
 
 #[tokio::test]
@@ -485,6 +489,38 @@ fn a_spawned_mock_serves_without_a_runtime_and_ends_with_its_handle() {
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).expect("the end is clean");
     assert!(rest.starts_with(b"HTTP/1.1 200 OK"));
+}
+
+#[test]
+fn a_reset_is_a_reset_and_a_cut_is_an_early_end() {
+    let mock = Mock::spawn(Options::default()).expect("loopback has a free port");
+    for (behaviour, kind) in [("cut=2; reset=1", Some(std::io::ErrorKind::ConnectionReset)), ("cut=2", None)] {
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", mock.port())).expect("it listens");
+        let body = body().to_string();
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-mock: {behaviour}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        std::io::Write::write_all(&mut socket, request.as_bytes()).expect("it reads");
+        let mut bytes = Vec::new();
+        let end = socket.read_to_end(&mut bytes);
+        assert_eq!(end.err().map(|error| error.kind()), kind, "{behaviour}");
+        assert!(!bytes.ends_with(b"0\r\n\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn several_requests_with_one_id_are_told_apart() {
+    let mock = mock().await;
+    received(ask(&mock, "id=x; text=one").await).await;
+    let later = tokio::spawn({
+        let (url, client) = (mock.url(), client());
+        async move { client.get(format!("{url}/_mock/wait?id=x&nth=2&event=done")).send().await }
+    });
+    received(ask(&mock, "id=x; text=two; status=500").await).await;
+    let seen = received(later.await.expect("it does not panic").expect("the mock answers")).await.0;
+    assert!(seen.contains("\"status\":500"), "{seen}");
+    assert_eq!(mock.wait_nth("x", 1, Event::Done, SOON).await.expect("it is done").status, Some(200));
 }
 
 #[tokio::test]

@@ -30,9 +30,8 @@ impl Dialect for Anthropic {
         if !body["max_tokens"].is_u64() {
             return Err("max_tokens: Field required".to_owned());
         }
-        let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
         let streams = target.contains("invoke-with-response-stream") || target.contains(":streamRawPredict");
-        Ok(Ask { model, stream: streams || body["stream"] == true, choices: 1, prompt_bytes, prefill, ..Ask::default() })
+        Ok(Ask { model, stream: streams || body["stream"] == true, ..said(&body["messages"], "content", "assistant")? })
     }
 
     fn content_type(&self, stream: bool) -> &'static str {

@@ -16,9 +16,8 @@ pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
 impl Dialect for Bedrock {
     fn ask(&self, target: &str, body: &Value) -> Result<Ask, String> {
         let model = path_piece(target, "/model/", &["/converse"]).ok_or("The path names no model.")?;
-        let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
         let stream = target.contains("/converse-stream");
-        Ok(Ask { model, stream, choices: 1, prompt_bytes, prefill, ..Ask::default() })
+        Ok(Ask { model, stream, ..said(&body["messages"], "content", "assistant")? })
     }
 
     fn content_type(&self, stream: bool) -> &'static str {

@@ -12,8 +12,7 @@ pub(super) struct Cohere;
 impl Dialect for Cohere {
     fn ask(&self, _target: &str, body: &Value) -> Result<Ask, String> {
         let model = body["model"].as_str().ok_or("invalid request: model is required")?.to_owned();
-        let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
-        Ok(Ask { model, stream: body["stream"] == true, choices: 1, prompt_bytes, prefill, ..Ask::default() })
+        Ok(Ask { model, stream: body["stream"] == true, ..said(&body["messages"], "content", "assistant")? })
     }
 
     fn content_type(&self, stream: bool) -> &'static str {

@@ -23,15 +23,14 @@ pub(super) enum Framing {
 impl Dialect for Gemini {
     fn ask(&self, target: &str, body: &Value) -> Result<Ask, String> {
         let model = path_piece(target, "/models/", &[":streamGenerateContent", ":generateContent"]);
-        let (prompt_bytes, prefill) = said(&body["contents"], "parts", "model")?;
+        let said = said(&body["contents"], "parts", "model")?;
         let choices = body["generationConfig"]["candidateCount"].as_u64().and_then(|count| u32::try_from(count).ok());
         Ok(Ask {
             model: model.ok_or("The path names no model.")?,
             stream: target.contains(":streamGenerateContent"),
             choices: choices.unwrap_or(1),
-            prompt_bytes: prompt_bytes + content_text(&body["systemInstruction"]["parts"]).len(),
-            prefill,
-            ..Ask::default()
+            prompt_bytes: said.prompt_bytes + content_text(&body["systemInstruction"]["parts"]).len(),
+            ..said
         })
     }
 

@@ -58,8 +58,11 @@ pub(crate) struct Ask {
     pub choices: u32,
     /// How much was said to the model, for the default usage.
     pub prompt_bytes: usize,
-    /// The text of an assistant message that ends the conversation: a prefill.
-    pub prefill: Option<String>,
+    /// What the model has said last: the text of an assistant message that ends the conversation, or stands before a last
+    /// request to go on.
+    pub partial: Option<String>,
+    /// Whether it ends the conversation.
+    pub prefilled: bool,
     /// Made from the request, so that the same request gets the same answer.
     pub fingerprint: u64,
 }
@@ -219,14 +222,21 @@ fn content_text(content: &Value) -> String {
     }
 }
 
-/// What a list of messages says in all, and what its last one says if the model is to have said it.
-fn said(messages: &Value, field: &str, role: &str) -> Result<(usize, Option<String>), String> {
+/// What a list of messages says: in all, and last by the model.
+fn said(messages: &Value, field: &str, role: &str) -> Result<Ask, String> {
     let Some(messages) = messages.as_array() else {
         return Err("The request holds no list of messages.".to_owned());
     };
-    let last = messages.last().filter(|message| message["role"] == role);
-    let bytes = messages.iter().map(|message| content_text(&message[field]).len()).sum();
-    Ok((bytes, last.map(|message| content_text(&message[field]))))
+    let is_models = |message: &&Value| message["role"] == role;
+    let prefilled = messages.last().as_ref().is_some_and(is_models);
+    let partial = messages.iter().rev().take(2).find(is_models);
+    Ok(Ask {
+        choices: 1,
+        prompt_bytes: messages.iter().map(|message| content_text(&message[field]).len()).sum(),
+        partial: partial.map(|message| content_text(&message[field])),
+        prefilled,
+        ..Ask::default()
+    })
 }
 
 /// The piece of a path between `before` and `after`, decoded.

@@ -14,8 +14,7 @@ const CREATED: &str = "2023-11-14T22:13:20Z";
 impl Dialect for Ollama {
     fn ask(&self, _target: &str, body: &Value) -> Result<Ask, String> {
         let model = body["model"].as_str().ok_or("model is required")?.to_owned();
-        let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
-        Ok(Ask { model, stream: body["stream"] != false, choices: 1, prompt_bytes, prefill, ..Ask::default() })
+        Ok(Ask { model, stream: body["stream"] != false, ..said(&body["messages"], "content", "assistant")? })
     }
 
     fn content_type(&self, stream: bool) -> &'static str {

@@ -19,15 +19,12 @@ impl Dialect for OpenAi {
         // A deployment's path names the model, so that the body need not.
         let deployment = || path_piece(target, "/deployments/", &["/chat/"]);
         let model = body["model"].as_str().map(str::to_owned).or_else(deployment);
-        let (prompt_bytes, prefill) = said(&body["messages"], "content", "assistant")?;
         Ok(Ask {
             model: model.ok_or("You must provide a model parameter.")?,
             stream: body["stream"] == true,
             include_usage: body["stream_options"]["include_usage"] == true,
             choices: body["n"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
-            prompt_bytes,
-            prefill,
-            fingerprint: 0,
+            ..said(&body["messages"], "content", "assistant")?
         })
     }
 
