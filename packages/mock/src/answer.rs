@@ -244,6 +244,10 @@ fn read(list: Option<&str>, target: &str, parts: &Parts, body: &[u8]) -> Asked {
     let mut asked = Asked { behaviour: Behaviour::default(), dialect: dialects::OPENAI, route: Route::Unknown };
     if let Err(message) = try_read(list, target, parts, body, &mut asked) {
         asked.route = Route::Bad(message);
+        // Whatever is wrong is said in the provider's words.
+        if let Ok(Some(dialect)) = dialects::of(target, asked.behaviour.dialect.as_deref()) {
+            asked.dialect = dialect;
+        }
     }
     asked
 }

@@ -370,6 +370,12 @@ async fn errors_speak_the_providers_language() {
         let (body, broken) = received(spoken.ask(&mock, "error_at=3; error_message=Oh no", true).await).await;
         assert!(!broken && body.contains("Oh no"), "{name}: {body}");
         mock.reset();
+
+        let response = spoken.ask(&mock, "no_such_key=1", true).await;
+        assert_eq!(response.status(), 400, "{name}");
+        let body: Value = serde_json::from_str(&received(response).await.0).expect("the error is JSON");
+        assert!((spoken.error_message)(&body).is_some_and(|message| message.contains("no_such_key")), "{name}: {body}");
+        mock.reset();
     }
 }
 
