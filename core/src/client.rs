@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::auth::{Auth, Credentials, Source};
 use crate::config::{ClientConfig, Deadlines, RequestOptions};
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +33,7 @@ struct Inner {
     config: ClientConfig,
     transport: Transport,
     headers: HeaderMap,
+    credentials: Credentials,
     /// The provider that the bare key and base URL belong to.
     owner: OnceLock<Str>,
 }
@@ -54,6 +56,7 @@ impl Client {
         for base_url in config.base_url.iter().chain(config.base_urls.values()) {
             check_base_url(base_url)?;
         }
+        check_settings(&config)?;
         let owner = OnceLock::new();
         if let Some(provider) = &config.provider {
             let name = find_host(&config, provider)
@@ -63,7 +66,7 @@ impl Client {
             owner.get_or_init(|| name);
         }
         let transport = Transport::new(config.network.clone());
-        Ok(Self(Arc::new(Inner { config, transport, headers, owner })))
+        Ok(Self(Arc::new(Inner { config, transport, headers, credentials: Credentials::default(), owner })))
     }
 
     /// A client with the default configuration: keys and base URLs come from the usual variables.
@@ -191,13 +194,13 @@ impl Client {
         let owner = self.0.owner.get_or_init(|| host.name.clone());
         let is_owner = *owner == host.name;
         let provider = providers::dialect(&host.name).unwrap_or_else(providers::openai_dialect);
-        let names = || std::iter::once(&host.name).chain(&host.aliases);
+        let names = || host.names();
 
         let given_url = names()
             .find_map(|name| config.base_urls.get(&**name))
             .or(config.base_url.as_ref().filter(|_| is_owner))
             .cloned()
-            .or_else(|| variable(&host.base_url_vars));
+            .or_else(|| variable(&host.base_url_vars).map(|url| with_scheme(url, host.local)));
         let is_default_url = given_url.is_none();
         let base_url = match given_url {
             Some(url) => check_base_url(&url)?,
@@ -210,17 +213,25 @@ impl Client {
             .filter(|key| !key.expose_secret().trim().is_empty())
             .cloned();
         let key = given_key.or_else(|| variable(&host.key_vars).map(SecretString::from));
+        let needs_key = is_default_url && !host.local && !host.key_vars.is_empty() && !provider.takes_credentials();
         match &key {
             Some(key) if is_default_url => check_owner(key, &host)?,
-            None if is_default_url && !host.local && !host.key_vars.is_empty() => return Err(missing_key(&host, &model)),
+            None if needs_key => return Err(missing_key(&host, &model)),
             _ => {}
         }
+        let settings = providers::settings(&host.name)
+            .iter()
+            .filter_map(|(name, variables)| {
+                let given = names().find_map(|provider| config.settings.get(&**provider)?.get(*name)).cloned();
+                Some((*name, given.or_else(|| variable(variables).map(SecretString::from))?))
+            })
+            .collect();
         let mut host = host;
         if !is_default_url && host.name == "openai" {
             // Servers that stand in for OpenAI may be older than the newer of the two names.
             host.quirks.max_tokens_field = None;
         }
-        Ok(Route { provider, target: Target { host, model: model.into(), base_url, key } })
+        Ok(Route { provider, target: Target { host, model: model.into(), base_url, key, is_default_url, settings } })
     }
 
     /// The host and the model's name there, of `provider/model` or of a bare name.
@@ -289,16 +300,30 @@ impl Attempt {
 
     /// Sends and waits for a good answer's headers.
     async fn send(&mut self) -> Result<Answer> {
-        let outgoing = std::mem::replace(
+        let mut outgoing = std::mem::replace(
             &mut self.outgoing,
-            Outgoing { url: String::new(), headers: HeaderMap::new(), body: bytes::Bytes::new() },
+            Outgoing { url: String::new(), headers: HeaderMap::new(), body: bytes::Bytes::new(), auth: Auth::Ready },
         );
+        if outgoing.auth != Auth::Ready {
+            let client = &*self.client.0;
+            let host = &self.target.host;
+            let source = Source {
+                target: &self.target,
+                transport: &client.transport,
+                connect_timeout: self.deadlines.connect,
+                token_provider: host.names().find_map(|name| client.config.token_providers.get(&**name)),
+            };
+            self.within(client.credentials.authorise(&mut outgoing, &source), true).await??;
+        }
         let answer = self.within(self.client.0.transport.post(outgoing, self.deadlines.connect), true).await??;
         self.meta.answered(&answer.headers);
         if answer.status.is_success() {
             return Ok(answer);
         }
         let (status, headers) = (answer.status.as_u16(), answer.headers.clone());
+        if status == 401 {
+            self.client.0.credentials.forget(&self.target.host.name);
+        }
         // The status says what matters; a body that breaks off adds nothing.
         let body = self.read(answer, ERROR_BODY).await.unwrap_or_default();
         Err(self.meta.describe(self.provider.failure(status, &headers, &body)))
@@ -360,7 +385,7 @@ fn find_host<'a>(config: &'a ClientConfig, name: &str) -> Option<&'a Host> {
         .hosts
         .iter()
         .find(|host| host.name == *name || host.aliases.iter().any(|alias| *alias == *name))
-        .or_else(|| catalog::find(name))
+        .or_else(|| providers::find(name))
 }
 
 /// A host that is known by its base URL alone.
@@ -378,9 +403,23 @@ fn uncatalogued(name: &str) -> Host {
     }
 }
 
+/// Settings that no provider reads are mistakes.
+fn check_settings(config: &ClientConfig) -> Result<()> {
+    for (provider, values) in &config.settings {
+        let known = providers::settings(provider);
+        if let Some(name) = values.keys().find(|name| known.iter().all(|(known, _)| known != name)) {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let message = format!("{provider} has no setting `{name}`; it has: {has}");
+            return Err(Error::new(ErrorKind::InvalidRequest, message));
+        }
+    }
+    Ok(())
+}
+
 /// The first variable that is set and not empty.
-fn variable(names: &[String]) -> Option<String> {
-    names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+fn variable<S: AsRef<str>>(names: &[S]) -> Option<String> {
+    names.iter().find_map(|name| std::env::var(name.as_ref()).ok().filter(|value| !value.trim().is_empty()))
 }
 
 /// The host's own base URL, with the variables in it filled in.
@@ -398,6 +437,14 @@ fn fill_in(host: &Host) -> Result<String> {
         url.replace_range(start..=start + length, value);
     }
     check_base_url(&url)
+}
+
+/// An address without a scheme, as some variables hold it, is one of this machine or of the web.
+fn with_scheme(url: String, local: bool) -> String {
+    if url.contains("://") {
+        return url;
+    }
+    format!("{}://{url}", if local { "http" } else { "https" })
 }
 
 /// The base URL without slashes at its end, if it is one.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use crate::auth::TokenProvider;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::catalog::Host;
 
@@ -26,6 +27,12 @@ pub struct ClientConfig {
     pub api_keys: HashMap<String, SecretString>,
     /// Base URLs by provider.
     pub base_urls: HashMap<String, String>,
+    /// What providers need to be told beside key and address, by provider and name: `{"vertex_ai": {"project": "…"}}`.
+    #[serde(deserialize_with = "settings")]
+    pub settings: HashMap<String, HashMap<String, SecretString>>,
+    /// A program's own sources of tokens, by provider.
+    #[serde(skip)]
+    pub token_providers: HashMap<String, TokenProvider>,
     /// OpenAI-compatible hosts beside those of the catalogue.
     pub hosts: Vec<Host>,
     /// Headers sent with every request.
@@ -177,4 +184,12 @@ fn optional_secret<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
 
 fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<HashMap<String, SecretString>, D::Error> {
     Ok(HashMap::<String, String>::deserialize(deserializer)?.into_iter().map(|(name, key)| (name, key.into())).collect())
+}
+
+fn settings<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<HashMap<String, HashMap<String, SecretString>>, D::Error> {
+    let settings = HashMap::<String, HashMap<String, String>>::deserialize(deserializer)?;
+    let secret = |values: HashMap<String, String>| values.into_iter().map(|(name, value)| (name, value.into())).collect();
+    Ok(settings.into_iter().map(|(provider, values)| (provider, secret(values))).collect())
 }

@@ -16,6 +16,7 @@
 //! A chunk's way: `transport` brings bytes, `decode` makes events of them, a file of `providers` says what an event means, and `stream`
 //! puts it into the normal form, keeps the deadlines and knows whether the answer is whole.
 
+pub mod auth;
 mod client;
 pub mod config;
 pub mod decode;
@@ -31,6 +32,7 @@ mod telemetry;
 mod transport;
 pub mod types;
 
+pub use auth::{Credential, TokenProvider};
 pub use client::Client;
 pub use config::{ClientConfig, RequestOptions};
 pub use error::{Error, ErrorKind, Result};

@@ -36,6 +36,13 @@ pub struct Host {
     pub source: String,
 }
 
+impl Host {
+    /// Its name and its aliases.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Str> {
+        std::iter::once(&self.name).chain(&self.aliases)
+    }
+}
+
 /// Where a host departs from OpenAI.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -1,19 +1,23 @@
 //! Each provider translates: OpenAI's request into its own, its events and answers into OpenAI's. No I/O happens here.
 //!
 //! To add an OpenAI-compatible host, add a row to `catalog.json`. To add a dialect, write one file that implements [`Provider`], name
-//! it in [`dialect`], and add its conformance cases.
+//! it in the table of `own.rs`, and add its conformance cases.
 
 pub mod catalog;
 pub(crate) mod failure;
+mod mistral;
 pub mod models;
 mod openai;
+mod own;
 
+use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::auth::Auth;
 use crate::decode::{Event, Framing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::Emitter;
@@ -35,6 +39,11 @@ pub trait Provider: Send + Sync + fmt::Debug {
 
     /// Reads a whole answer.
     fn answer(&self, body: &str, call: &Call<'_>) -> Result<ChatCompletion>;
+
+    /// Whether its calls can be authorised without a key (see [`Auth`]).
+    fn takes_credentials(&self) -> bool {
+        false
+    }
 
     /// Reads an error status's answer.
     fn failure(&self, status: u16, headers: &HeaderMap, body: &str) -> Error {
@@ -62,6 +71,17 @@ pub struct Call<'a> {
     pub drop_unsupported: bool,
 }
 
+impl Call<'_> {
+    /// Refuses a field that the provider cannot honour and that would change the answer, unless the caller would rather go without.
+    pub(crate) fn unsupported(&self, field: &str) -> Result<()> {
+        if self.drop_unsupported {
+            return Ok(());
+        }
+        let message = format!("this provider does not support `{field}`; leave it out, or set `drop_unsupported`");
+        Err(Error::new(ErrorKind::InvalidRequest, message).with_param(Some(field.to_owned())))
+    }
+}
+
 /// Where a call goes: provider, model, address and key.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -70,6 +90,16 @@ pub struct Target {
     /// Without a slash at its end.
     pub base_url: String,
     pub key: Option<SecretString>,
+    /// Whether `base_url` is the provider's own.
+    pub is_default_url: bool,
+    /// What the provider is told beside key and address (region, project, API version …).
+    pub settings: HashMap<&'static str, SecretString>,
+}
+
+impl Target {
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(|value| value.expose_secret().trim())
+    }
 }
 
 /// An HTTP request, ready but for the caller's own headers.
@@ -78,21 +108,33 @@ pub struct Outgoing {
     pub url: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// What is still to be put on before it is sent.
+    pub auth: Auth,
 }
 
 /// A provider's dialect by the name of its prefix, `None` where no such prefix is known.
 pub(crate) fn dialect(name: &str) -> Option<&'static dyn Provider> {
-    catalog::find(name).map(|_| &openai::OpenAi as &dyn Provider)
+    own::dialect(name).or_else(|| catalog::find(name).map(|_| openai_dialect()))
 }
 
 /// Every provider, by name.
 pub fn known() -> impl Iterator<Item = &'static Host> {
-    catalog::hosts().iter()
+    own::hosts().iter().chain(catalog::hosts())
 }
 
 /// Whether a prefix or alias names a provider.
 pub fn is_known(name: &str) -> bool {
-    catalog::find(name).is_some()
+    find(name).is_some()
+}
+
+/// The provider that a prefix or alias names.
+pub(crate) fn find(name: &str) -> Option<&'static Host> {
+    known().find(|host| host.name == *name || host.aliases.iter().any(|alias| *alias == *name))
+}
+
+/// The settings that a provider knows, with the variables that give them.
+pub(crate) fn settings(name: &str) -> &'static [(&'static str, &'static [&'static str])] {
+    own::settings(name)
 }
 
 /// The dialect of hosts that nobody has catalogued.
@@ -122,4 +164,23 @@ pub(crate) fn key_header(headers: &mut HeaderMap, name: HeaderName, before: &str
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())
+}
+
+/// A body as JSON.
+pub(crate) fn json_body(body: &impl serde::Serialize) -> Bytes {
+    Bytes::from(serde_json::to_vec(body).expect("a request holds only what JSON can carry"))
+}
+
+/// Text as it may stand in one segment of a path or in a form: all but letters, digits and `-._~` escaped.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    use fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("writing to a String never fails");
+        }
+    }
+    encoded
 }

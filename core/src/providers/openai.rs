@@ -6,13 +6,13 @@ mod wire;
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::failure::{self, Failure};
 use super::{Call, Outgoing, Provider, Translator, key_header};
+use crate::auth::Auth;
 use crate::decode::{Event, EventKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Emitter, ToolPiece};
@@ -40,7 +40,8 @@ impl Provider for OpenAi {
         Ok(Outgoing {
             url: format!("{}/chat/completions", call.target.base_url),
             headers,
-            body: Bytes::from(serde_json::to_vec(&body).expect("a request holds only what JSON can carry")),
+            body: super::json_body(&body),
+            auth: Auth::Ready,
         })
     }
 
@@ -68,7 +69,7 @@ impl Provider for OpenAi {
 }
 
 /// The request as this host takes it.
-fn body(call: &Call<'_>) -> Result<ChatCompletionRequest> {
+pub(super) fn body(call: &Call<'_>) -> Result<ChatCompletionRequest> {
     let quirks = &call.target.host.quirks;
     let mut body = call.request.clone();
     body.model = (&*call.target.model).into();
@@ -124,11 +125,7 @@ fn drop_unsupported(body: &mut ChatCompletionRequest, field: &str, call: &Call<'
         "response_format" => body.response_format.take().is_some(),
         other => body.extra.remove(other).is_some(),
     };
-    if changes_the_answer && !call.drop_unsupported {
-        let message = format!("this provider does not support `{field}`; leave it out, or set `drop_unsupported`");
-        return Err(Error::new(ErrorKind::InvalidRequest, message).with_param(Some(field.to_owned())));
-    }
-    Ok(())
+    if changes_the_answer { call.unsupported(field) } else { Ok(()) }
 }
 
 /// Reads a stream of chunks.

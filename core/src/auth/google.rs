@@ -1,0 +1,127 @@
+//! Google access tokens: by a service account's key, by a user's refresh token, or from the metadata server of Google's machines.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue, Method};
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Credential, Source, form, form_header, granted};
+use crate::error::{Error, ErrorKind, Result};
+
+const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+const METADATA_HOST: &str = "metadata.google.internal";
+/// Off Google's machines the metadata server's name leads nowhere, at times without an answer.
+const METADATA_CONNECT: Duration = Duration::from_secs(3);
+
+/// A credentials file of either kind.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum File {
+    ServiceAccount {
+        client_email: String,
+        private_key: String,
+        private_key_id: Option<String>,
+        token_uri: Option<String>,
+    },
+    AuthorizedUser {
+        client_id: String,
+        client_secret: String,
+        refresh_token: String,
+        token_uri: Option<String>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+pub(super) async fn credential(source: &Source<'_>) -> Result<Credential> {
+    let Some(text) = file(source)? else { return from_metadata(source).await };
+    let wrong = |error| wrong_file(&format!("is no credentials file: {error}"));
+    match serde_json::from_str(&text).map_err(wrong)? {
+        File::ServiceAccount { client_email, private_key, private_key_id, token_uri } => {
+            let token_uri = token_uri.as_deref().unwrap_or(TOKEN_URI);
+            let assertion = assertion(&client_email, &private_key, private_key_id.as_deref(), token_uri, SystemTime::now())?;
+            let fields = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &assertion)];
+            granted(&source.ask(Method::POST, token_uri.to_owned(), form_header(), form(&fields)).await?)
+        }
+        File::AuthorizedUser { client_id, client_secret, refresh_token, token_uri } => {
+            let fields = [
+                ("grant_type", "refresh_token"),
+                ("client_id", &client_id),
+                ("client_secret", &client_secret),
+                ("refresh_token", &refresh_token),
+            ];
+            let token_uri = token_uri.unwrap_or_else(|| TOKEN_URI.to_owned());
+            granted(&source.ask(Method::POST, token_uri, form_header(), form(&fields)).await?)
+        }
+        File::Other => Err(wrong_file(
+            "is neither a service account's nor an authorised user's; give the token yourself, as `api_key` or by a token provider",
+        )),
+    }
+}
+
+/// The credentials file: the one that is named, or the one that `gcloud auth application-default login` writes.
+fn file(source: &Source<'_>) -> Result<Option<String>> {
+    if let Some(given) = source.target.setting("credentials") {
+        if given.trim_start().starts_with('{') {
+            return Ok(Some(given.to_owned()));
+        }
+        let text = std::fs::read_to_string(given);
+        return text.map(Some).map_err(|error| wrong_file(&format!("{given} cannot be read: {error}")));
+    }
+    let directory = source.target.setting("config_dir").map(std::path::PathBuf::from).or_else(|| {
+        let home = if cfg!(windows) { std::env::var_os("APPDATA") } else { std::env::var_os("HOME") };
+        home.map(|home| std::path::Path::new(&home).join(if cfg!(windows) { "gcloud" } else { ".config/gcloud" }))
+    });
+    let Some(directory) = directory else { return Ok(None) };
+    Ok(std::fs::read_to_string(directory.join("application_default_credentials.json")).ok())
+}
+
+async fn from_metadata(source: &Source<'_>) -> Result<Credential> {
+    let host = source.target.setting("metadata_host").unwrap_or(METADATA_HOST);
+    let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
+    let headers = HeaderMap::from_iter([(http::HeaderName::from_static("metadata-flavor"), HeaderValue::from_static("Google"))]);
+    let connect_timeout = Some(source.connect_timeout.unwrap_or(METADATA_CONNECT).min(METADATA_CONNECT));
+    let source = Source { connect_timeout, ..*source };
+    let body = source.ask(Method::GET, url, headers, "").await.map_err(|error| {
+        let message = format!(
+            "no Google credentials; set GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or give an access token as `api_key` ({})",
+            error.message()
+        );
+        Error::new(ErrorKind::Authentication, message).with_source(error)
+    })?;
+    granted(&body)
+}
+
+/// What a service account shows for a token: a JSON web token signed with its key.
+fn assertion(email: &str, key: &str, key_id: Option<&str>, audience: &str, now: SystemTime) -> Result<String> {
+    const LIFE: u64 = 3600;
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut header = json!({ "alg": "RS256", "typ": "JWT" });
+    if let Some(id) = key_id {
+        header["kid"] = id.into();
+    }
+    let claims = json!({ "iss": email, "scope": SCOPE, "aud": audience, "iat": now, "exp": now + LIFE });
+    let part = |value: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&header), part(&claims));
+
+    let wrong = || wrong_file("holds no RSA key in `private_key`");
+    let pair = match PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| wrong())? {
+        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| wrong())?,
+        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(|_| wrong())?,
+        _ => return Err(wrong()),
+    };
+    let mut signature = vec![0; pair.public().modulus_len()];
+    pair.sign(&RSA_PKCS1_SHA256, &ring::rand::SystemRandom::new(), signed.as_bytes(), &mut signature).map_err(|_| wrong())?;
+    Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+}
+
+fn wrong_file(what: &str) -> Error {
+    Error::new(ErrorKind::Authentication, format!("the Google credentials file {what} (GOOGLE_APPLICATION_CREDENTIALS)"))
+}

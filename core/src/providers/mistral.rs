@@ -1,0 +1,148 @@
+//! Mistral: the OpenAI dialect with names and limits of its own. Its answers are read by that dialect.
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+
+use super::openai::{self, OpenAi};
+use super::{Call, Outgoing, Provider, Translator, json_body, key_header};
+use crate::auth::Auth;
+use crate::error::Result;
+use crate::types::{ChatCompletion, Content, ContentPart, Message, Role, ToolChoice};
+
+#[derive(Debug)]
+pub(crate) struct Mistral;
+
+impl Provider for Mistral {
+    fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = &call.target.key {
+            key_header(&mut headers, AUTHORIZATION, "Bearer ", key)?;
+        }
+        let base = call.target.base_url.strip_suffix("/v1").unwrap_or(&call.target.base_url);
+        let url = format!("{base}/v1/chat/completions");
+        Ok(Outgoing { url, headers, body: json_body(&body(call)?), auth: Auth::Ready })
+    }
+
+    fn translator(&self, call: &Call<'_>) -> Box<dyn Translator> {
+        OpenAi.translator(call)
+    }
+
+    fn answer(&self, body: &str, call: &Call<'_>) -> Result<ChatCompletion> {
+        OpenAi.answer(body, call)
+    }
+}
+
+fn body(call: &Call<'_>) -> Result<Value> {
+    let mut body = openai::body(call)?;
+    // Usage always comes; a field that Mistral does not know is refused.
+    body.stream_options = None;
+    body.max_tokens = body.max_tokens.or(body.max_completion_tokens.take());
+    if let Some(seed) = body.seed.take() {
+        body.extra.insert("random_seed", seed.into());
+    }
+    (body.user, body.store, body.service_tier) = (None, None, None);
+    let refused = [
+        ("logit_bias", body.logit_bias.take().is_some()),
+        ("logprobs", body.logprobs.take().unwrap_or(false)),
+        ("top_logprobs", body.top_logprobs.take().is_some()),
+        ("verbosity", body.verbosity.take().is_some()),
+        ("audio", body.audio.take().is_some()),
+        ("web_search_options", body.web_search_options.take().is_some()),
+        ("modalities", std::mem::take(&mut body.modalities).iter().any(|modality| modality != "text")),
+    ];
+    for (field, _) in refused.iter().filter(|(_, given)| *given) {
+        call.unsupported(field)?;
+    }
+    let choice = body.tool_choice.take().map(|choice| match choice {
+        ToolChoice::Required => Value::from("any"),
+        other => json!(other),
+    });
+    if let Some(choice) = choice {
+        body.extra.insert("tool_choice", choice);
+    }
+    for message in &mut body.messages {
+        rewrite(message);
+    }
+    if let Some(last) = body.messages.last_mut().filter(|last| last.role == Role::ASSISTANT && last.tool_calls.is_empty()) {
+        last.extra.insert("prefix", true.into());
+    }
+    // The one dialect's reader dropped the signed thinking; it is this provider's own, and goes back.
+    for (message, original) in body.messages.iter_mut().zip(&call.request.messages) {
+        replay_thinking(message, original);
+    }
+    Ok(json!(body))
+}
+
+fn rewrite(message: &mut Message) {
+    if message.role == Role::DEVELOPER {
+        message.role = Role::SYSTEM;
+    }
+    if message.role != Role::TOOL {
+        message.name = None;
+    }
+    message.reasoning_content = None;
+    message.reasoning_details = Vec::new();
+    message.annotations = Vec::new();
+    message.refusal = None;
+    for call in &mut message.tool_calls {
+        call.id = short_id(&call.id);
+    }
+    if let Some(id) = &mut message.tool_call_id {
+        *id = short_id(id);
+    }
+    if message.role == Role::ASSISTANT && message.content.is_none() {
+        message.content = Some(Content::Text(String::new()));
+    }
+    let Some(Content::Parts(parts)) = &mut message.content else { return };
+    for part in parts {
+        let mapped = match part {
+            ContentPart::File { file, .. } => match (&file.file_id, &file.file_data) {
+                (Some(id), _) => json!({ "type": "file", "file_id": id }),
+                (None, data) => json!({ "type": "document_url", "document_url": data, "document_name": file.filename }),
+            },
+            ContentPart::Audio { input_audio, .. } => json!({ "type": "input_audio", "input_audio": input_audio.data }),
+            _ => continue,
+        };
+        *part = ContentPart::Other(mapped);
+    }
+}
+
+/// Puts a signed thought of an earlier answer before its text.
+fn replay_thinking(message: &mut Message, original: &Message) {
+    if original.thinking_blocks.is_empty() {
+        return;
+    }
+    let thoughts = original.thinking_blocks.iter().filter_map(|block| {
+        let text = block.thinking.as_deref()?;
+        let thought = json!([{ "type": "text", "text": text }]);
+        Some(ContentPart::Other(json!({ "type": "thinking", "thinking": thought, "signature": block.signature })))
+    });
+    let said = match message.content.take() {
+        Some(Content::Text(text)) if text.is_empty() => Vec::new(),
+        Some(Content::Text(text)) => vec![ContentPart::text(text)],
+        Some(Content::Parts(parts)) => parts,
+        None => Vec::new(),
+    };
+    message.content = Some(Content::Parts(thoughts.chain(said).collect()));
+}
+
+/// Mistral takes ids of nine letters and digits only; another provider's become such, always the same for the same id.
+fn short_id(id: &str) -> String {
+    const LENGTH: usize = 9;
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    if id.len() == LENGTH && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return id.to_owned();
+    }
+    // FNV-1a, which is the same on every machine.
+    let mut hash =
+        id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut short = String::with_capacity(LENGTH);
+    for _ in 0..LENGTH {
+        let at = usize::try_from(hash % 62).expect("62 fits every size");
+        short.push(char::from(ALPHABET[at]));
+        hash /= 62;
+    }
+    short
+}

@@ -1,0 +1,77 @@
+//! The providers that speak a dialect of their own: a table, beside the catalogue of OpenAI-compatible hosts.
+
+use std::sync::OnceLock;
+
+use super::catalog::{Host, Quirks};
+use super::{Provider, mistral};
+use crate::types::Str;
+
+/// One such provider.
+struct Row {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    base_url: &'static str,
+    key_vars: &'static [&'static str],
+    base_url_vars: &'static [&'static str],
+    key_prefixes: &'static [&'static str],
+    /// What it may be told beside key and address, by name, and the variables that say so where the client does not.
+    settings: &'static [Setting],
+    local: bool,
+    source: &'static str,
+    dialect: &'static dyn Provider,
+}
+
+type Setting = (&'static str, &'static [&'static str]);
+
+const ROWS: &[Row] = &[Row {
+    name: "mistral",
+    aliases: &["mistralai"],
+    base_url: "https://api.mistral.ai",
+    key_vars: &["MISTRAL_API_KEY"],
+    base_url_vars: &["MISTRAL_API_BASE", "MISTRAL_BASE_URL"],
+    key_prefixes: &[],
+    settings: &[],
+    local: false,
+    source: "PyPI mistralai, mistralai/client/sdkconfiguration.py",
+    dialect: &mistral::Mistral,
+}];
+
+fn table() -> &'static [Host] {
+    static HOSTS: OnceLock<Vec<Host>> = OnceLock::new();
+    HOSTS.get_or_init(|| ROWS.iter().map(Row::host).collect())
+}
+
+impl Row {
+    fn host(&self) -> Host {
+        let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+        Host {
+            name: Str::from_static(self.name),
+            aliases: self.aliases.iter().map(|&alias| Str::from_static(alias)).collect(),
+            base_url: self.base_url.to_owned(),
+            key_vars: owned(self.key_vars),
+            base_url_vars: owned(self.base_url_vars),
+            key_prefixes: owned(self.key_prefixes),
+            quirks: Quirks::default(),
+            local: self.local,
+            source: self.source.to_owned(),
+        }
+    }
+}
+
+/// Every provider of this table.
+pub(super) fn hosts() -> &'static [Host] {
+    table()
+}
+
+pub(super) fn dialect(name: &str) -> Option<&'static dyn Provider> {
+    row(name).map(|row| row.dialect)
+}
+
+/// The settings that a provider knows, with their variables.
+pub(super) fn settings(name: &str) -> &'static [Setting] {
+    row(name).map_or(&[], |row| row.settings)
+}
+
+fn row(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name == name || row.aliases.contains(&name))
+}
