@@ -41,6 +41,15 @@ cargo_tests() {
   if [ "$status" -ne 0 ] && [ "${f:-0}" -eq 0 ]; then checks_failed=$((checks_failed + 1)); fi
 }
 
+# Builds the command, whose mock provider the languages' suites talk to; `LITERLLM_BIN` names another one.
+build_command() {
+  if [ -z "${LITERLLM_BIN:-}" ]; then
+    cargo build --release --quiet -p literllm-cli || return 1
+    LITERLLM_BIN=$PWD/target/release/literllm
+  fi
+  export LITERLLM_BIN
+}
+
 # Prints the counts that scripts/test reads, and ends the suite.
 finish() {
   echo "$checks_passed passed, $checks_failed failed, ${1:-0} skipped"

@@ -62,7 +62,8 @@ impl Failure {
 
     /// The error of an answer with an error status.
     pub(crate) fn with_status(self, status: u16, headers: &HeaderMap, body: &str) -> Error {
-        let kind = self.by_words().unwrap_or_else(|| by_status(status));
+        // `server_error` says less than the status does.
+        let kind = self.by_words().filter(|kind| *kind != ErrorKind::Server).unwrap_or_else(|| by_status(status));
         let retryable = match kind {
             ErrorKind::RateLimited => !self.is_out_of_money(),
             ErrorKind::InvalidRequest | ErrorKind::NotFound => matches!(status, 408 | 409 | 425),

@@ -175,6 +175,8 @@ impl ChunkReader {
             }
         };
         if chunk.is_error() {
+            // What came with it still belongs to the partial answer.
+            self.read(chunk, out)?;
             return Err(read_error(data));
         }
         if chunk.choices.iter().any(|choice| choice.delta.is_none() && choice.message.is_some()) {

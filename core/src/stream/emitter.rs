@@ -36,6 +36,8 @@ struct ChoiceState {
     index: u32,
     calls: Vec<CallState>,
     finish: Option<(FinishReason, Option<Str>)>,
+    /// Something was said after a finish reason: the host's finish reasons prove nothing.
+    reopened: bool,
     /// Unknown fields that came without a delta.
     loose: Extra,
 }
@@ -151,10 +153,18 @@ impl Emitter {
     pub fn add(&mut self, mut choice: ChunkChoice) {
         let state = self.choice(choice.index);
         choice.delta.role = None;
+        for said in [&mut choice.delta.content, &mut choice.delta.reasoning_content, &mut choice.delta.refusal] {
+            said.take_if(|said| said.is_empty());
+        }
         if !choice.delta.has_token() && choice.delta.extra.is_empty() && choice.logprobs.is_none() {
             state.loose.merge(choice.extra);
             return;
         }
+        if state.finish.is_some() && choice.delta.has_token() {
+            state.reopened = true;
+            self.proven = self.done;
+        }
+        let state = self.choice(choice.index);
         if !state.loose.is_empty() {
             let own = std::mem::replace(&mut choice.extra, std::mem::take(&mut state.loose));
             choice.extra.merge(own);
@@ -206,12 +216,12 @@ impl Emitter {
         }
     }
 
-    /// Why a choice ended. It is held until the stream ends; the last one said counts.
+    /// Why a choice ended. It is held until the stream ends; the last one said counts. Once every choice has ended the answer is
+    /// proven, unless its host went on after a finish reason before.
     pub fn finish(&mut self, choice: u32, reason: FinishReason, native: Option<Str>) {
         self.choice(choice).finish = Some((reason, native));
-        let finished = self.choices.iter().filter(|choice| choice.finish.is_some()).count();
-        if finished == self.choices.len() && finished >= self.expected_choices {
-            self.proven = true;
+        if self.choices.len() >= self.expected_choices {
+            self.proven |= self.choices.iter().all(|choice| choice.finish.is_some() && !choice.reopened);
         }
     }
 
@@ -329,7 +339,7 @@ impl Emitter {
             if self.choices.is_empty() {
                 self.settle_identity();
             }
-            self.choices.push(ChoiceState { index, calls: Vec::new(), finish: None, loose: Extra::default() });
+            self.choices.push(ChoiceState { index, calls: Vec::new(), finish: None, reopened: false, loose: Extra::default() });
             let delta = Delta { role: Some(Role::ASSISTANT), content: Some(String::new()), ..Delta::default() };
             self.push(ChunkChoice { index, delta, ..ChunkChoice::default() });
             self.choices.len() - 1

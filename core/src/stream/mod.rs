@@ -7,6 +7,8 @@ mod accumulator;
 mod clock;
 mod emitter;
 mod handle;
+#[cfg(test)]
+mod replay;
 
 use std::fmt;
 use std::pin::Pin;
@@ -239,9 +241,19 @@ impl Inner {
             self.emitter.close();
             self.state = State::Draining;
             self.clock.grace(GRACE);
-        } else if self.emitter.is_proven() && matches!(self.state, State::Open) {
-            self.state = State::Proven;
-            self.clock.grace(GRACE);
+            return;
+        }
+        match (self.emitter.is_proven(), &self.state) {
+            (true, State::Open) => {
+                self.state = State::Proven;
+                self.clock.grace(GRACE);
+            }
+            // The host went on after what had looked like the end.
+            (false, State::Proven) => {
+                self.state = State::Open;
+                self.clock.chunk(true);
+            }
+            _ => {}
         }
     }
 
