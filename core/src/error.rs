@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -122,6 +123,7 @@ struct Inner {
     status: Option<u16>,
     retry_after: Option<Duration>,
     request_id: Option<Str>,
+    headers: Option<Arc<HeaderMap>>,
     code: Option<String>,
     param: Option<String>,
     body: Option<String>,
@@ -141,6 +143,7 @@ impl Error {
             status: None,
             retry_after: None,
             request_id: None,
+            headers: None,
             code: None,
             param: None,
             body: None,
@@ -181,6 +184,11 @@ impl Error {
     /// The provider's name for the request, for its support.
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
+    }
+
+    /// The headers of the provider's answer, where there was one.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.0.headers.as_deref()
     }
 
     /// The provider's own code.
@@ -232,6 +240,13 @@ impl Error {
     pub(crate) fn with_request_id(mut self, request_id: Option<&str>) -> Self {
         if self.0.request_id.is_none() {
             self.0.request_id = request_id.map(Str::from);
+        }
+        self
+    }
+
+    pub(crate) fn with_headers(mut self, headers: &Arc<HeaderMap>) -> Self {
+        if !headers.is_empty() {
+            self.0.headers.get_or_insert_with(|| Arc::clone(headers));
         }
         self
     }

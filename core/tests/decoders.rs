@@ -157,7 +157,7 @@ fn ndjson_agrees_with_its_naive_twin() {
         let mut number = numbers(seed);
         let input: String = (0..number() % 30).map(|_| PIECES[number() % PIECES.len()]).collect();
         let ends_whole = input.ends_with('\n');
-        let lines: Vec<&str> = input.split('\n').map(|line| line.trim_ascii()).collect();
+        let lines: Vec<&str> = input.split('\n').map(str::trim_ascii).collect();
         let last = lines.len() - 1;
         let should: Seen = lines
             .iter()

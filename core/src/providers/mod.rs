@@ -52,7 +52,7 @@ pub trait Provider: Send + Sync + fmt::Debug {
 }
 
 /// Reads one stream: events in, what they say out.
-pub trait Translator: Send + fmt::Debug {
+pub trait Translator: Send + Sync + fmt::Debug {
     fn event(&mut self, event: &Event<'_>, out: &mut Emitter) -> Result<()>;
 
     /// The bytes have ended, and every event was read.

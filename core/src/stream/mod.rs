@@ -17,7 +17,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use http::HeaderMap;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use accumulator::Accumulator;
 pub use emitter::{Emitter, ToolPiece};
@@ -342,7 +343,8 @@ impl Meta {
     /// Adds what is known of the call to an error, and takes its key out.
     pub(crate) fn describe(&self, error: Error) -> Error {
         use secrecy::ExposeSecret;
-        let error = error.with_route(&self.provider, &self.model).with_request_id(self.request_id.as_deref());
+        let error =
+            error.with_route(&self.provider, &self.model).with_request_id(self.request_id.as_deref()).with_headers(&self.headers);
         match &self.key {
             Some(key) => error.without(key.expose_secret()),
             None => error,
@@ -354,6 +356,8 @@ impl Meta {
         let meta = answer.literllm.get_or_insert_default();
         meta.provider = Some(self.provider.clone());
         meta.request_id.clone_from(&self.request_id);
+        let readable = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
+        meta.headers = Some(self.headers.iter().filter(|(name, _)| *name != SET_COOKIE).filter_map(readable).collect());
         meta.cost = answer.usage.as_ref().and_then(|usage| crate::providers::models::cost(&self.provider, &self.model, usage));
         answer
     }

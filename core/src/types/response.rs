@@ -1,5 +1,7 @@
 //! A whole answer: what `chat` returns and what a finished stream adds up to.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::{FinishReason, Message, Str, Usage};
@@ -34,6 +36,8 @@ record! {
     pub struct AnswerMeta {
         pub provider: Option<Str>,
         pub request_id: Option<Str>,
+        /// The headers of the provider's answer, cookies left out.
+        pub headers: Option<HashMap<String, String>>,
         /// US dollars, where the catalogue knows the model's price; never a guess.
         pub cost: Option<f64>,
     }
