@@ -67,7 +67,14 @@ fn play(dialect: &str, framing: Framing, bytes: &[u8], mut piece: impl FnMut() -
 fn play_host(host: Host, framing: Framing, bytes: &[u8], piece: &mut dyn FnMut() -> usize) -> Outcome {
     let provider = providers::dialect(&host.name).expect("a known provider has a dialect");
     let request = ChatCompletionRequest::new("m", ["hi"]);
-    let target = Target { host, model: "m".into(), base_url: String::new(), key: None };
+    let target = Target {
+        host,
+        model: "m".into(),
+        base_url: String::new(),
+        key: None,
+        is_default_url: false,
+        settings: std::collections::HashMap::new(),
+    };
     let call = Call { request: &request, target: &target, stream: true, drop_unsupported: true };
     let mut translator = provider.translator(&call);
     let mut decoder = Decoder::new(framing, CAP);
