@@ -279,6 +279,7 @@ struct Attempt {
 impl Attempt {
     async fn stream(mut self) -> Result<ChatStream> {
         let answer = self.send().await?;
+        self.emitter.answered(self.meta.request_id.as_deref(), sent_at(&answer.headers));
         let clock = Clock::new(&self.deadlines, self.started, self.sent);
         if is_html(&answer.headers) {
             let body = self.read(answer, ERROR_BODY).await?;
@@ -491,6 +492,13 @@ fn unknown_provider(name: &str) -> Error {
 
 fn refuses_stream_options(error: &Error) -> bool {
     error.status() == Some(400) && error.body().is_some_and(|body| body.contains("stream_options"))
+}
+
+/// When the provider says it sent its answer, in seconds of Unix time; 0 where it does not say.
+fn sent_at(headers: &HeaderMap) -> i64 {
+    let date = headers.get(http::header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    let since = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
 }
 
 fn is_html(headers: &HeaderMap) -> bool {

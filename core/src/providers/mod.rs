@@ -3,12 +3,15 @@
 //! To add an OpenAI-compatible host, add a row to `catalog.json`. To add a dialect, write one file that implements [`Provider`], name
 //! it in the table of `own.rs`, and add its conformance cases.
 
+mod anthropic;
 pub mod catalog;
 pub(crate) mod failure;
+mod loose;
 mod mistral;
 pub mod models;
 mod openai;
 mod own;
+mod unsupported;
 
 use std::collections::HashMap;
 use std::fmt;

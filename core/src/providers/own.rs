@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::catalog::{Host, Quirks};
-use super::{Provider, mistral};
+use super::{Provider, anthropic, mistral};
 use crate::types::Str;
 
 /// One such provider.
@@ -23,18 +23,32 @@ struct Row {
 
 type Setting = (&'static str, &'static [&'static str]);
 
-const ROWS: &[Row] = &[Row {
-    name: "mistral",
-    aliases: &["mistralai"],
-    base_url: "https://api.mistral.ai",
-    key_vars: &["MISTRAL_API_KEY"],
-    base_url_vars: &["MISTRAL_API_BASE", "MISTRAL_BASE_URL"],
-    key_prefixes: &[],
-    settings: &[],
-    local: false,
-    source: "PyPI mistralai, mistralai/client/sdkconfiguration.py",
-    dialect: &mistral::Mistral,
-}];
+const ROWS: &[Row] = &[
+    Row {
+        name: "anthropic",
+        aliases: &[],
+        base_url: "https://api.anthropic.com",
+        key_vars: &["ANTHROPIC_API_KEY"],
+        base_url_vars: &["ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"],
+        key_prefixes: &[],
+        settings: &[],
+        local: false,
+        source: "PyPI anthropic, anthropic/_client.py",
+        dialect: &anthropic::Anthropic,
+    },
+    Row {
+        name: "mistral",
+        aliases: &["mistralai"],
+        base_url: "https://api.mistral.ai",
+        key_vars: &["MISTRAL_API_KEY"],
+        base_url_vars: &["MISTRAL_API_BASE", "MISTRAL_BASE_URL"],
+        key_prefixes: &[],
+        settings: &[],
+        local: false,
+        source: "PyPI mistralai, mistralai/client/sdkconfiguration.py",
+        dialect: &mistral::Mistral,
+    },
+];
 
 fn table() -> &'static [Host] {
     static HOSTS: OnceLock<Vec<Host>> = OnceLock::new();

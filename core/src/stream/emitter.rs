@@ -19,6 +19,10 @@ pub struct Emitter {
     id: Str,
     model: Str,
     created: i64,
+    /// What made-up ids are made of.
+    seed: u64,
+    /// When the provider sent its answer, where it says so.
+    sent: i64,
     system_fingerprint: Option<Str>,
     service_tier: Option<Str>,
     /// Unknown fields that came without a delta; they ride on the next chunk.
@@ -86,6 +90,8 @@ impl Emitter {
             id: Str::default(),
             model,
             created: 0,
+            seed: random_number(),
+            sent: 0,
             system_fingerprint: None,
             service_tier: None,
             loose: Extra::default(),
@@ -96,6 +102,14 @@ impl Emitter {
             proven: false,
             done: false,
         }
+    }
+
+    /// Takes in what the answer's headers say: its name, from which ids that the provider leaves out are made, and its time.
+    pub(crate) fn answered(&mut self, request_id: Option<&str>, sent: i64) {
+        if let Some(id) = request_id {
+            self.seed = hash(0, id.bytes());
+        }
+        self.sent = sent;
     }
 
     /// Names the answer. The first value that is not empty counts, and none after the first chunk.
@@ -175,6 +189,7 @@ impl Emitter {
     /// Gives a piece of a tool call its number, id and name by what came before, or nothing if it adds nothing.
     pub fn tool_piece(&mut self, choice: u32, piece: ToolPiece<'_>) -> Option<ToolCallDelta> {
         let piece = ToolPiece { id: if piece.id == "null" { "" } else { piece.id }, ..piece };
+        let seed = self.seed;
         let calls = &mut self.choice(choice).calls;
         let known = calls.iter().rposition(|call| call.upstream == piece.index).filter(|&at| calls[at].continues(&piece));
         let begins = known.is_none();
@@ -196,7 +211,7 @@ impl Emitter {
         }
         Some(ToolCallDelta {
             index: u32::try_from(at).unwrap_or(u32::MAX),
-            id: begins.then(|| if piece.id.is_empty() { format!("call_{}", random_name()) } else { piece.id.to_owned() }),
+            id: begins.then(|| if piece.id.is_empty() { made_up("call_", seed, choice, at) } else { piece.id.to_owned() }),
             kind: begins.then(|| Str::from_static("function")),
             function: Some(FunctionDelta { name, arguments: Some(piece.arguments.to_owned()), ..FunctionDelta::default() }),
             extra: Extra::default(),
@@ -349,11 +364,11 @@ impl Emitter {
 
     fn settle_identity(&mut self) {
         if self.id.is_empty() {
-            self.id = format!("chatcmpl-{}", random_name()).into();
+            self.id = made_up("chatcmpl-", self.seed, 0, 0).into();
         }
         if self.created == 0 {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            self.created = i64::try_from(now).unwrap_or(i64::MAX);
+            let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            self.created = if self.sent > 0 { self.sent } else { i64::try_from(now()).unwrap_or(i64::MAX) };
         }
     }
 
@@ -384,9 +399,20 @@ fn set_if_new(slot: &mut Option<Str>, value: &str) {
     }
 }
 
-/// A name that is unlikely to come twice, for ids that a provider left out. Nothing secret hangs on it.
-fn random_name() -> String {
+/// An id that the provider left out: the same for the same answer, unlikely to be another's. Nothing secret hangs on it.
+fn made_up(prefix: &str, seed: u64, choice: u32, number: usize) -> String {
+    let place = [choice.to_le_bytes(), u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes()];
+    let id = hash(seed, place.into_iter().flatten());
+    format!("{prefix}{seed:016x}{:08x}", id >> 32)
+}
+
+/// FNV-1a.
+fn hash(seed: u64, bytes: impl IntoIterator<Item = u8>) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    bytes.into_iter().fold(OFFSET ^ seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn random_number() -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    let half = || std::collections::hash_map::RandomState::new().build_hasher().finish();
-    format!("{:016x}{:08x}", half(), half() >> 32)
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

@@ -94,7 +94,7 @@ pub(crate) async fn answer(
     })
 }
 
-fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Answer {
+fn chat(shared: &Shared, mut call: Call, ask: &Ask, mut behaviour: Behaviour) -> Answer {
     if behaviour.answer.prefill_rejected && ask.prefilled {
         behaviour.faults.status = Some(400);
         behaviour.faults.error.message.get_or_insert_with(|| {
@@ -136,7 +136,9 @@ fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Ans
         let Some((kind, body)) = recorded::case(shared.options.cases.as_deref(), name) else {
             return call.refuse(404, &format!("The mock has no case `{name}`."));
         };
-        Content::recorded(200, kind, &body)
+        // The same answer every time: made-up ids and times come from these.
+        call.request_id.get_or_insert_with(|| "req_case".to_owned());
+        return call.send(Content::recorded(200, kind, &body), behaviour, Some(("date", CASE_DATE.to_owned())));
     } else {
         let script = Script::new(&behaviour.answer, ask.choices, ask.prompt_bytes, ask.partial.as_deref());
         let kind = dialect.content_type(ask.stream);
@@ -148,6 +150,9 @@ fn chat(shared: &Shared, call: Call, ask: &Ask, mut behaviour: Behaviour) -> Ans
     };
     call.send(content, behaviour, None)
 }
+
+/// When every conformance case is answered: second 1750000000 of Unix time.
+const CASE_DATE: &str = "Sun, 15 Jun 2025 15:06:40 GMT";
 
 /// What an answer consists of, before faults act on it.
 struct Content {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
 use crate::behaviour::ErrorText;
@@ -115,6 +117,13 @@ pub(crate) fn case(cases: Option<&Path>, name: &str) -> Option<(&'static str, Ve
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("upstream.")))?;
+    let body = std::fs::read(&file).ok()?;
+    // Binary frames are kept as text.
+    let (file, body) = if file.extension().is_some_and(|ending| ending == "b64") {
+        (file.with_extension(""), BASE64_STANDARD.decode(body.trim_ascii()).ok()?)
+    } else {
+        (file, body)
+    };
     let kind = match file.extension()?.to_str()? {
         "sse" => "text/event-stream",
         "ndjson" | "jsonl" => "application/x-ndjson",
@@ -122,7 +131,7 @@ pub(crate) fn case(cases: Option<&Path>, name: &str) -> Option<(&'static str, Ve
         "html" => "text/html",
         _ => "application/json",
     };
-    Some((kind, std::fs::read(file).ok()?))
+    Some((kind, body))
 }
 
 #[cfg(test)]

@@ -1,0 +1,28 @@
+//! What a provider cannot do: left out where it does not change the answer, refused by name where it does.
+
+use super::Call;
+use crate::error::Result;
+use crate::types::ChatCompletionRequest;
+
+/// Refuses each of `fields` that is set so that the answer would be another, unless the caller would rather go without.
+pub(super) fn refuse(call: &Call<'_>, fields: &[&str]) -> Result<()> {
+    fields.iter().filter(|field| changes_the_answer(call.request, field)).try_for_each(|field| call.unsupported(field))
+}
+
+fn changes_the_answer(request: &ChatCompletionRequest, field: &str) -> bool {
+    match field {
+        "n" => request.n.is_some_and(|n| n > 1),
+        "seed" => request.seed.is_some(),
+        "logit_bias" => request.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()),
+        "logprobs" => request.logprobs == Some(true),
+        "top_logprobs" => request.top_logprobs.is_some(),
+        "presence_penalty" => request.presence_penalty.is_some_and(|penalty| penalty != 0.0),
+        "frequency_penalty" => request.frequency_penalty.is_some_and(|penalty| penalty != 0.0),
+        "audio" => request.audio.is_some(),
+        "modalities" => request.modalities.iter().any(|modality| modality != "text"),
+        "web_search_options" => request.web_search_options.is_some(),
+        "verbosity" => request.verbosity.is_some(),
+        "parallel_tool_calls" => request.parallel_tool_calls == Some(false) && !request.tools.is_empty(),
+        other => request.extra.get(other).is_some_and(|value| !value.is_null()),
+    }
+}
