@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -41,7 +41,10 @@ enum File {
 }
 
 pub(super) async fn credential(source: &Source<'_>) -> Result<Credential> {
-    let Some(text) = file(source)? else { return from_metadata(source).await };
+    let Some(text) = file(source)? else {
+        let token = from_metadata(source, "instance/service-accounts/default/token").await.map_err(nothing_found)?;
+        return granted(&token);
+    };
     let wrong = |error| wrong_file(&format!("is no credentials file: {error}"));
     match serde_json::from_str(&text).map_err(wrong)? {
         File::ServiceAccount { client_email, private_key, private_key_id, token_uri } => {
@@ -66,6 +69,24 @@ pub(super) async fn credential(source: &Source<'_>) -> Result<Credential> {
     }
 }
 
+/// The project that the credentials belong to.
+pub(super) async fn project(source: &Source<'_>) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        project_id: Option<String>,
+        quota_project_id: Option<String>,
+    }
+    let named = file(source)?.and_then(|text| serde_json::from_str::<Named>(&text).ok());
+    let project = match named {
+        Some(named) => named.project_id.or(named.quota_project_id),
+        None => from_metadata(source, "project/project-id").await.ok(),
+    };
+    project.map(|project| project.trim().to_owned()).ok_or_else(|| {
+        let message = "no Google Cloud project; set VERTEXAI_PROJECT, or the setting `project` of vertex_ai";
+        Error::new(ErrorKind::InvalidRequest, message)
+    })
+}
+
 /// The credentials file: the one that is named, or the one that `gcloud auth application-default login` writes.
 fn file(source: &Source<'_>) -> Result<Option<String>> {
     if let Some(given) = source.target.setting("credentials") {
@@ -83,20 +104,22 @@ fn file(source: &Source<'_>) -> Result<Option<String>> {
     Ok(std::fs::read_to_string(directory.join("application_default_credentials.json")).ok())
 }
 
-async fn from_metadata(source: &Source<'_>) -> Result<Credential> {
+/// What the metadata server of Google's machines says.
+async fn from_metadata(source: &Source<'_>, path: &str) -> Result<String> {
     let host = source.target.setting("metadata_host").unwrap_or(METADATA_HOST);
-    let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
-    let headers = HeaderMap::from_iter([(http::HeaderName::from_static("metadata-flavor"), HeaderValue::from_static("Google"))]);
+    let url = format!("http://{host}/computeMetadata/v1/{path}");
+    let flavor = (HeaderName::from_static("metadata-flavor"), HeaderValue::from_static("Google"));
     let connect_timeout = Some(source.connect_timeout.unwrap_or(METADATA_CONNECT).min(METADATA_CONNECT));
     let source = Source { connect_timeout, ..*source };
-    let body = source.ask(Method::GET, url, headers, "").await.map_err(|error| {
-        let message = format!(
-            "no Google credentials; set GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or give an access token as `api_key` ({})",
-            error.message()
-        );
-        Error::new(ErrorKind::Authentication, message).with_source(error)
-    })?;
-    granted(&body)
+    source.ask(Method::GET, url, HeaderMap::from_iter([flavor]), "").await
+}
+
+fn nothing_found(error: Error) -> Error {
+    let message = format!(
+        "no Google credentials; set GOOGLE_APPLICATION_CREDENTIALS to a credentials file, or give an access token as `api_key` ({})",
+        error.message()
+    );
+    Error::new(ErrorKind::Authentication, message).with_source(error)
 }
 
 /// What a service account shows for a token: a JSON web token signed with its key.

@@ -19,6 +19,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use secrecy::SecretString;
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::{Outgoing, Target, failure, key_header, percent_encoded};
@@ -29,6 +30,9 @@ use crate::types::Str;
 const RENEWAL: Duration = Duration::from_secs(180);
 /// A credential with less life left than this is not sent.
 const USABLE: Duration = Duration::from_secs(10);
+
+/// Stands in an address for the Google project that its credentials belong to.
+pub(crate) const PROJECT: &str = "{project}";
 
 /// What authorises a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +105,8 @@ struct Slot {
     held: Mutex<Option<Held>>,
     /// Taken by the one call that fetches a new one.
     flight: tokio::sync::Mutex<()>,
+    /// The Google project that the credentials belong to.
+    project: OnceCell<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +142,11 @@ impl Credentials {
             return Ok(());
         }
         let auth = outgoing.auth.clone();
+        if outgoing.url.contains(PROJECT) {
+            let slot = self.slot(&source.target.host.name);
+            let project = slot.project.get_or_try_init(|| google::project(source)).await?;
+            outgoing.url = outgoing.url.replace(PROJECT, &percent_encoded(project));
+        }
         let credential = self.credential(&auth, source).await?;
         match (auth, &credential.secret) {
             (_, Secret::Bearer(token)) => key_header(&mut outgoing.headers, AUTHORIZATION, "Bearer ", token),

@@ -55,11 +55,17 @@ pub enum Framing {
     Sse,
     Ndjson,
     JsonArray,
+    /// SSE, or a JSON array where that is what the body begins as (Google, when the query does not ask for SSE).
+    SseOrJsonArray,
 }
 
 /// The decoder of a framing.
 #[derive(Debug)]
 pub enum Decoder {
+    /// Which of two framings it is shows with the first byte that is no blank.
+    Undecided {
+        cap: usize,
+    },
     Sse(SseDecoder),
     Ndjson(NdjsonDecoder),
     JsonArray(JsonArrayDecoder),
@@ -72,12 +78,18 @@ impl Decoder {
             Framing::Sse => Self::Sse(SseDecoder::new(cap)),
             Framing::Ndjson => Self::Ndjson(NdjsonDecoder::new(cap)),
             Framing::JsonArray => Self::JsonArray(JsonArrayDecoder::new(cap)),
+            Framing::SseOrJsonArray => Self::Undecided { cap },
         }
     }
 
     /// Takes the next bytes. Stops at the first error of `on_event`.
     pub fn decode<E: From<TooLarge>>(&mut self, input: &[u8], on_event: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+        if let Self::Undecided { cap } = *self {
+            let Some(first) = trim_ascii_start(input).first() else { return Ok(()) };
+            *self = Self::new(if *first == b'[' { Framing::JsonArray } else { Framing::Sse }, cap);
+        }
         match self {
+            Self::Undecided { .. } => Ok(()),
             Self::Sse(decoder) => decoder.decode(input, on_event),
             Self::Ndjson(decoder) => decoder.decode(input, on_event),
             Self::JsonArray(decoder) => decoder.decode(input, on_event),
@@ -87,6 +99,7 @@ impl Decoder {
     /// Says that no more bytes come. What is left over is handed on as [`EventKind::Unterminated`] or [`EventKind::Stray`].
     pub fn finish<E>(&mut self, on_event: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
         match self {
+            Self::Undecided { .. } => Ok(()),
             Self::Sse(decoder) => decoder.finish(on_event),
             Self::Ndjson(decoder) => decoder.finish(on_event),
             Self::JsonArray(decoder) => decoder.finish(on_event),

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::stream::Emitter;
 use crate::types::ChatCompletion;
 pub(super) use reader::Reader;
+pub(super) use request::body as message;
 
 const VERSION: &str = "2023-06-01";
 

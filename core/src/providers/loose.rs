@@ -64,3 +64,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         deserializer.deserialize_any(TextVisitor)
     }
 }
+
+/// A count of tokens, also where it comes as a float or a string; 0 where it is anything else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Count(pub u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(Self(crate::types::count(&value).unwrap_or(0)))
+    }
+}

@@ -5,13 +5,17 @@
 
 mod anthropic;
 pub mod catalog;
+mod compact;
 pub(crate) mod failure;
+mod gemini;
 mod loose;
+mod media;
 mod mistral;
 pub mod models;
 mod openai;
 mod own;
 mod unsupported;
+mod vertex;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -186,4 +190,39 @@ pub(crate) fn percent_encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The target of `provider/model`, with its settings given.
+    pub(crate) fn target(model: &str, settings: &[(&'static str, &str)]) -> Target {
+        let (provider, model) = model.split_once('/').expect("provider/model");
+        let host = find(provider).expect("a known provider").clone();
+        Target {
+            base_url: host.base_url.clone(),
+            host,
+            model: model.into(),
+            key: Some("key".into()),
+            is_default_url: true,
+            settings: settings.iter().map(|(name, value)| (*name, SecretString::from(*value))).collect(),
+        }
+    }
+
+    /// What a request's own provider sends for it.
+    pub(crate) fn outgoing(request: &Value, settings: &[(&'static str, &str)], drop_unsupported: bool) -> Result<Outgoing> {
+        let request: ChatCompletionRequest = serde_json::from_value(request.clone()).expect("a request");
+        let target = target(request.model.first(), settings);
+        let call = Call { request: &request, target: &target, stream: request.stream.unwrap_or(true), drop_unsupported };
+        dialect(&target.host.name).expect("a dialect").request(&call)
+    }
+
+    /// The body of it.
+    pub(crate) fn mapped(request: &Value) -> Value {
+        let outgoing = outgoing(request, &[], false).expect("a request that the provider takes");
+        serde_json::from_slice(&outgoing.body).expect("a JSON body")
+    }
 }

@@ -349,7 +349,7 @@ fn malformed(data: &str, error: serde_json::Error) -> Error {
 }
 
 /// Replaces halves of surrogate pairs, which some hosts send when they cut an emoji in two, by U+FFFD. `None` where there are none.
-fn mend_surrogates(data: &str) -> Option<String> {
+pub(super) fn mend_surrogates(data: &str) -> Option<String> {
     let unit = |at: usize| {
         let escape = data.get(at..at + 6)?.strip_prefix("\\u")?;
         u16::from_str_radix(escape, 16).ok()

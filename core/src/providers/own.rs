@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::catalog::{Host, Quirks};
-use super::{Provider, anthropic, mistral};
+use super::{Provider, anthropic, gemini, mistral, vertex};
 use crate::types::Str;
 
 /// One such provider.
@@ -35,6 +35,36 @@ const ROWS: &[Row] = &[
         local: false,
         source: "PyPI anthropic, anthropic/_client.py",
         dialect: &anthropic::Anthropic,
+    },
+    Row {
+        name: "gemini",
+        aliases: &["google", "google_ai_studio"],
+        base_url: "https://generativelanguage.googleapis.com",
+        key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        base_url_vars: &["GEMINI_API_BASE", "GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"],
+        key_prefixes: &["AIza", "AQ."],
+        settings: &[],
+        local: false,
+        source: "PyPI google-genai, google/genai/_api_client.py and _base_url.py",
+        dialect: &gemini::Gemini,
+    },
+    Row {
+        name: "vertex_ai",
+        aliases: &["vertex", "google_vertex"],
+        base_url: "https://aiplatform.googleapis.com",
+        key_vars: &["VERTEXAI_ACCESS_TOKEN", "VERTEX_API_KEY"],
+        base_url_vars: &["VERTEXAI_API_BASE", "VERTEX_API_BASE", "GOOGLE_VERTEX_BASE_URL"],
+        key_prefixes: &["AIza", "AQ."],
+        settings: &[
+            ("project", &["VERTEXAI_PROJECT", "VERTEX_PROJECT", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"]),
+            ("location", &["VERTEXAI_LOCATION", "VERTEX_LOCATION", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"]),
+            ("credentials", &["VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"]),
+            ("config_dir", &["CLOUDSDK_CONFIG"]),
+            ("metadata_host", &["GCE_METADATA_HOST"]),
+        ],
+        local: false,
+        source: "PyPI google-genai, google/genai/_api_client.py; PyPI litellm, llms/vertex_ai/vertex_llm_base.py",
+        dialect: &vertex::Vertex,
     },
     Row {
         name: "mistral",

@@ -135,8 +135,11 @@ fn add_choice(choice: &mut Choice, piece: &ChunkChoice) {
     if let Some(piece) = &delta.audio {
         add_audio(message.audio.get_or_insert_default(), piece);
     }
-    if !delta.extra.is_empty() {
-        message.extra.merge(delta.extra.clone());
+    for (name, value) in delta.extra.iter() {
+        match (message.extra.get_mut(name), value) {
+            (Some(Value::Array(list)), Value::Array(more)) => list.extend_from_slice(more),
+            _ => message.extra.insert(name, value.clone()),
+        }
     }
 }
 

@@ -265,6 +265,17 @@ impl Emitter {
         self.done = true;
     }
 
+    /// Takes back a proof that turned out to be none: more of the answer followed.
+    pub(crate) fn retract(&mut self) {
+        self.proven = self.done;
+    }
+
+    /// What a choice has said so far.
+    pub(crate) fn text_so_far(&self, choice: u32) -> &str {
+        let known = self.answer.answer().choices.iter().find(|known| known.index == choice);
+        known.and_then(|choice| choice.message.content.as_ref()).map_or("", |content| content.as_text())
+    }
+
     pub(crate) fn is_proven(&self) -> bool {
         self.proven
     }

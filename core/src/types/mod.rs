@@ -28,3 +28,5 @@ pub use usage::{CompletionTokensDetails, PromptTokensDetails, Usage};
 
 // Used by `record!` wherever it is expanded.
 pub(crate) use record::Key;
+// For counts that providers are loose about.
+pub(crate) use usage::count;

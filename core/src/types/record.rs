@@ -18,6 +18,10 @@ impl Extra {
         self.0.as_deref().and_then(|map| map.get(name))
     }
 
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.0.as_deref_mut().and_then(|map| map.get_mut(name))
+    }
+
     pub fn insert(&mut self, name: impl Into<String>, value: Value) {
         self.0.get_or_insert_default().insert(name.into(), value);
     }

@@ -35,7 +35,7 @@ const UNSUPPORTED: [&str; 10] = [
 const NO_STRUCTURED_OUTPUT: [&str; 5] = ["claude-3", "claude-2", "claude-instant", "sonnet-4-2025", "opus-4-2025"];
 
 /// The body, and the beta features that it needs.
-pub(super) fn body(call: &Call<'_>) -> Result<(Map<String, Value>, Vec<String>)> {
+pub(crate) fn body(call: &Call<'_>) -> Result<(Map<String, Value>, Vec<String>)> {
     let request = call.request;
     refuse(call, &UNSUPPORTED)?;
     let model = &*call.target.model;
