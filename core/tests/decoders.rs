@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use literllm::decode::{Decoder, EventKind, Framing, TooLarge};
+use literllm::decode::{Decoder, EventKind, EventStreamDecoder, Framing, HeaderValue, TooLarge};
 use serde_json::Value;
 
 const CAP: usize = 1 << 20;
@@ -44,17 +44,25 @@ fn numbers(seed: u64) -> impl FnMut() -> usize {
     }
 }
 
-#[test]
-fn the_published_sse_vectors_give_their_events_under_every_split() {
+/// The vectors of a folder beside the recordings; `None`, with a word, where it is not there.
+fn vectors(name: &str) -> Option<Vec<Value>> {
     let folder = std::env::var_os("LITERLLM_RECORDINGS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures"), PathBuf::from);
-    let Ok(vectors) = std::fs::read(folder.join("sse-vectors/vectors.json")) else {
+    let Ok(vectors) = std::fs::read(folder.join(name).join("vectors.json")) else {
         println!("skipped: no vectors at {}; set LITERLLM_RECORDINGS", folder.display());
-        return;
+        return None;
     };
-    let vectors: Value = serde_json::from_slice(&vectors).expect("the vectors");
-    let vectors = vectors["vectors"].as_array().expect("a list");
-    for vector in vectors {
+    let mut vectors: Value = serde_json::from_slice(&vectors).expect("the vectors");
+    match vectors["vectors"].take() {
+        Value::Array(list) => Some(list),
+        other => panic!("no list: {other}"),
+    }
+}
+
+#[test]
+fn the_published_sse_vectors_give_their_events_under_every_split() {
+    let Some(vectors) = vectors("sse-vectors") else { return };
+    for vector in &vectors {
         let name = vector["name"].as_str().expect("a name");
         let input = base64(vector["input_b64"].as_str().expect("the input"));
         let should: Vec<(String, String)> = vector["events"]
@@ -222,6 +230,181 @@ fn the_work_is_linear_under_any_split() {
     }
     feed(b"\n\n");
     assert_eq!(count, 10 << 20);
+}
+
+/// Frames as `(headers, payload)`, until one is broken or the bytes end inside one.
+type Frames = Result<Vec<(Value, Vec<u8>)>, String>;
+
+fn frames(input: &[u8], mut piece: impl FnMut() -> usize) -> Frames {
+    let mut decoder = EventStreamDecoder::new(CAP);
+    let (mut seen, mut flaw) = (Vec::new(), None);
+    let mut rest = input;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(piece().clamp(1, rest.len()));
+        rest = later;
+        decoder
+            .frames::<TooLarge>(now, |frame| {
+                match frame {
+                    Ok(frame) => {
+                        let headers = frame.headers().map(|(name, value)| (name.to_owned(), json_of(value)));
+                        seen.push((Value::Object(headers.collect()), frame.payload.to_vec()));
+                    }
+                    Err(what) => flaw = Some(what.to_owned()),
+                }
+                Ok(())
+            })
+            .expect("nothing is larger than the cap");
+    }
+    decoder
+        .finish::<TooLarge>(|event| {
+            flaw = Some(format!("{:?} at the end", event.kind));
+            Ok(())
+        })
+        .expect("the end is no error");
+    flaw.map_or(Ok(seen), Err)
+}
+
+/// A header's value as the vectors write it.
+fn json_of(value: HeaderValue<'_>) -> Value {
+    match value {
+        HeaderValue::Bool(value) => value.into(),
+        HeaderValue::Byte(value) => value.into(),
+        HeaderValue::Short(value) => value.into(),
+        HeaderValue::Int(value) => value.into(),
+        HeaderValue::Long(value) | HeaderValue::Time(value) => value.into(),
+        HeaderValue::Bytes(value) => String::from_utf8_lossy(value).into(),
+        HeaderValue::Text(value) => value.into(),
+        HeaderValue::Uuid(value) => format!("{:032x}", u128::from_be_bytes(value)).into(),
+    }
+}
+
+#[test]
+fn the_published_event_stream_vectors_are_read_or_refused_under_every_split() {
+    let Some(vectors) = vectors("eventstream-vectors") else { return };
+    for vector in &vectors {
+        let name = vector["name"].as_str().expect("a name");
+        let input = base64(vector["b64"].as_str().expect("the input"));
+        for size in [usize::MAX, 1, 2, 3, 7, 11, 12, 13, 16] {
+            let is = frames(&input, || size);
+            if vector.get("expect_error").is_some() {
+                assert!(is.is_err(), "{name}: {is:?}");
+                continue;
+            }
+            let should: Vec<(Value, Vec<u8>)> = vector["decoded"]
+                .as_array()
+                .expect("the frames")
+                .iter()
+                .map(|frame| (frame["headers"].clone(), base64(frame["payload_b64"].as_str().expect("a payload"))))
+                .collect();
+            assert_eq!(is.as_ref(), Ok(&should), "{name}");
+        }
+    }
+    println!("{} vectors", vectors.len());
+    assert_eq!(vectors.len(), 25);
+}
+
+/// The checksum, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 })
+    })
+}
+
+/// A frame with text headers.
+fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
+    let mut head = Vec::new();
+    for (name, value) in headers {
+        head.push(u8::try_from(name.len()).expect("a short name"));
+        head.extend_from_slice(name.as_bytes());
+        head.push(7);
+        head.extend_from_slice(&u16::try_from(value.len()).expect("a short value").to_be_bytes());
+        head.extend_from_slice(value.as_bytes());
+    }
+    let number = |length: usize| u32::try_from(length).expect("a short frame").to_be_bytes();
+    let mut bytes = [number(16 + head.len() + payload.len()), number(head.len())].concat();
+    bytes.extend_from_slice(&crc32(&bytes).to_be_bytes());
+    bytes.extend_from_slice(&head);
+    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(&crc32(&bytes).to_be_bytes());
+    bytes
+}
+
+/// Frame after frame, with the whole input at hand.
+fn naive_frames(mut input: &[u8]) -> Frames {
+    let mut seen = Vec::new();
+    let number = |at: usize, bytes: &[u8]| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    while !input.is_empty() {
+        if input.len() < 12 {
+            return Err("cut".to_owned());
+        }
+        let (total, head) = (number(0, input) as usize, number(4, input) as usize);
+        if crc32(&input[..8]) != number(8, input) || total > input.len() {
+            return Err("lengths".to_owned());
+        }
+        let (bytes, rest) = input.split_at(total);
+        if crc32(&bytes[..total - 4]) != number(total - 4, bytes) {
+            return Err("checksum".to_owned());
+        }
+        let (mut headers, mut values) = (&bytes[12..12 + head], serde_json::Map::new());
+        while let [length, after @ ..] = headers {
+            let (name, after) = after.split_at((*length).into());
+            let size = usize::from(u16::from_be_bytes([after[1], after[2]]));
+            let (value, after) = after[3..].split_at(size);
+            values.insert(String::from_utf8_lossy(name).into(), String::from_utf8_lossy(value).into());
+            headers = after;
+        }
+        seen.push((Value::Object(values), bytes[12 + head..total - 4].to_vec()));
+        input = rest;
+    }
+    Ok(seen)
+}
+
+#[test]
+fn event_streams_agree_with_their_naive_twin() {
+    for seed in 0..1500 {
+        let mut number = numbers(seed);
+        let mut input = Vec::new();
+        for _ in 0..number() % 6 {
+            let payload: Vec<u8> = (0..number() % 60).map(|_| u8::try_from(number() % 256).expect("a byte")).collect();
+            let headers = [(":message-type", "event"), (":event-type", "é"), ("x", "")];
+            input.extend(frame(&headers[..number() % 4], &payload));
+        }
+        match number() % 4 {
+            0 if !input.is_empty() => {
+                let at = number() % input.len();
+                input[at] ^= 1 << (number() % 8);
+            }
+            1 => input.truncate(number() % (input.len() + 1)),
+            _ => {}
+        }
+        let should = naive_frames(&input);
+        for mut split in [numbers(seed + 1), numbers(seed + 2)] {
+            let is = frames(&input, move || split() % 40 + 1);
+            assert_eq!(is.as_ref().ok(), should.as_ref().ok(), "{seed}: {is:?} {should:?}");
+        }
+        assert_eq!(frames(&input, || usize::MAX).ok(), should.ok(), "{seed}");
+    }
+}
+
+#[test]
+fn exceptions_errors_and_json_come_as_strays() {
+    let exception = frame(&[(":message-type", "exception"), (":exception-type", "throttlingException")], b"{\"message\":\"no\"}");
+    let error = frame(&[(":message-type", "error"), (":error-code", "Internal"), (":error-message", "boom")], b"");
+    let event = frame(&[(":message-type", "event"), (":event-type", "messageStart")], b"{}");
+    let seen = decode(Framing::EventStream, &[event, exception, error].concat(), || 5);
+    let stray = |name: &str, data: &str| (EventKind::Stray, name.to_owned(), data.to_owned());
+    assert_eq!(seen[0], (EventKind::Message, "messageStart".to_owned(), "{}".to_owned()));
+    assert_eq!(seen[1..], [stray("throttlingException", "{\"message\":\"no\"}"), stray("Internal", "boom")]);
+    assert_eq!(decode(Framing::EventStream, b"{\"message\":\"no\"}", || 3), [stray("", "{\"message\":\"no\"}")]);
+    let seen = decode(Framing::EventStream, b"<html>no frames here</html>", || 3);
+    assert_eq!(seen.iter().map(|(kind, ..)| *kind).collect::<Vec<_>>(), [EventKind::Malformed]);
+}
+
+#[test]
+fn a_frame_larger_than_the_cap_is_refused_by_its_length_alone() {
+    let large = frame(&[], &[0; 2000]);
+    let mut decoder = Decoder::new(Framing::EventStream, 1000);
+    assert_eq!(decoder.decode::<TooLarge>(&large[..12], |_| Ok(())), Err(TooLarge { cap: 1000 }));
 }
 
 fn base64(text: &str) -> Vec<u8> {

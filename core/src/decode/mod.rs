@@ -3,6 +3,7 @@
 //! A decoder takes what a socket read brought and calls back with every event that is complete in it. An event that lies whole in the
 //! input is handed over without a copy.
 
+mod event_stream;
 mod json_array;
 mod ndjson;
 mod sse;
@@ -10,6 +11,7 @@ mod sse;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use event_stream::{EventStreamDecoder, Frame, HeaderValue};
 pub use json_array::JsonArrayDecoder;
 pub use ndjson::NdjsonDecoder;
 pub use sse::SseDecoder;
@@ -31,8 +33,10 @@ pub enum EventKind {
     Message,
     /// The bytes ended inside it: worth something only if its payload is whole.
     Unterminated,
-    /// Something beside the framing: an `error:` field, or bare JSON where an event should be.
+    /// Something beside the framing: an `error:` field, bare JSON where an event should be, an exception of AWS's event stream.
     Stray,
+    /// The framing itself is broken; the data says how, and nothing follows.
+    Malformed,
 }
 
 /// An event grew past the decoder's cap.
@@ -57,6 +61,8 @@ pub enum Framing {
     JsonArray,
     /// SSE, or a JSON array where that is what the body begins as (Google, when the query does not ask for SSE).
     SseOrJsonArray,
+    /// AWS's binary frames.
+    EventStream,
 }
 
 /// The decoder of a framing.
@@ -69,6 +75,7 @@ pub enum Decoder {
     Sse(SseDecoder),
     Ndjson(NdjsonDecoder),
     JsonArray(JsonArrayDecoder),
+    EventStream(EventStreamDecoder),
 }
 
 impl Decoder {
@@ -79,6 +86,7 @@ impl Decoder {
             Framing::Ndjson => Self::Ndjson(NdjsonDecoder::new(cap)),
             Framing::JsonArray => Self::JsonArray(JsonArrayDecoder::new(cap)),
             Framing::SseOrJsonArray => Self::Undecided { cap },
+            Framing::EventStream => Self::EventStream(EventStreamDecoder::new(cap)),
         }
     }
 
@@ -93,6 +101,7 @@ impl Decoder {
             Self::Sse(decoder) => decoder.decode(input, on_event),
             Self::Ndjson(decoder) => decoder.decode(input, on_event),
             Self::JsonArray(decoder) => decoder.decode(input, on_event),
+            Self::EventStream(decoder) => decoder.decode(input, on_event),
         }
     }
 
@@ -103,6 +112,7 @@ impl Decoder {
             Self::Sse(decoder) => decoder.finish(on_event),
             Self::Ndjson(decoder) => decoder.finish(on_event),
             Self::JsonArray(decoder) => decoder.finish(on_event),
+            Self::EventStream(decoder) => decoder.finish(on_event),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::stream::Emitter;
 use crate::types::ChatCompletion;
 pub(super) use reader::Reader;
 pub(super) use request::body as message;
+pub(super) use request::{Turns, closed_schema, json_instruction, lacks_structured_output, object_schema};
 
 const VERSION: &str = "2023-06-01";
 

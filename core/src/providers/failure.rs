@@ -115,26 +115,48 @@ impl Failure {
                 "content_filter" | "content_policy_violation" | "responsibleaipolicyviolation" | "data_inspection_failed" => {
                     ErrorKind::ContentPolicy
                 }
-                "invalid_api_key" | "authentication_error" | "unauthenticated" | "invalid_authentication" | "unauthorized" => {
-                    ErrorKind::Authentication
+                "unrecognizedclientexception"
+                | "invalidsignatureexception"
+                | "expiredtokenexception"
+                | "missingauthenticationtokenexception"
+                | "incompletesignatureexception"
+                | "invalid_api_key"
+                | "authentication_error"
+                | "unauthenticated"
+                | "invalid_authentication"
+                | "unauthorized" => ErrorKind::Authentication,
+                "accessdeniedexception" | "billing_error" | "permission_error" | "permission_denied" | "permissiondenied" => {
+                    ErrorKind::Permission
                 }
-                "permission_error" | "permission_denied" | "permissiondenied" => ErrorKind::Permission,
-                "not_found_error" | "model_not_found" | "not_found" | "deploymentnotfound" => ErrorKind::NotFound,
+                "resourcenotfoundexception" | "not_found_error" | "model_not_found" | "not_found" | "deploymentnotfound" => {
+                    ErrorKind::NotFound
+                }
                 "rate_limit_error"
                 | "rate_limit_exceeded"
                 | "resource_exhausted"
                 | "insufficient_quota"
                 | "rate_limited"
                 | "throttlingexception"
+                | "servicequotaexceededexception"
                 | "too_many_requests" => ErrorKind::RateLimited,
                 "overloaded_error"
                 | "overloaded"
                 | "unavailable"
                 | "engine_overloaded"
                 | "service_unavailable"
-                | "serviceunavailableexception" => ErrorKind::Overloaded,
-                "timeout_error" | "deadline_exceeded" | "timeout" | "request_timeout" => ErrorKind::Timeout,
-                "api_error" | "server_error" | "internal_server_error" | "internal" | "internal_error" => ErrorKind::Server,
+                | "serviceunavailableexception"
+                | "modelnotreadyexception" => ErrorKind::Overloaded,
+                "modeltimeoutexception" | "timeout_error" | "deadline_exceeded" | "timeout" | "request_timeout" => {
+                    ErrorKind::Timeout
+                }
+                "internalserverexception"
+                | "modelerrorexception"
+                | "modelstreamerrorexception"
+                | "api_error"
+                | "server_error"
+                | "internal_server_error"
+                | "internal"
+                | "internal_error" => ErrorKind::Server,
                 _ => continue,
             };
             // Some say `invalid_api_key` or `server_error` of a conversation that is too long.
@@ -202,7 +224,7 @@ pub(crate) fn by_status(status: u16) -> ErrorKind {
         429 => ErrorKind::RateLimited,
         503 | 529 => ErrorKind::Overloaded,
         300..=399 => ErrorKind::Protocol,
-        400..=499 if status != 409 => ErrorKind::InvalidRequest,
+        400..=499 if !matches!(status, 409 | 424) => ErrorKind::InvalidRequest,
         _ => ErrorKind::Server,
     }
 }

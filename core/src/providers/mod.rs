@@ -4,6 +4,7 @@
 //! it in the table of `own.rs`, and add its conformance cases.
 
 mod anthropic;
+mod bedrock;
 pub mod catalog;
 mod compact;
 pub(crate) mod failure;

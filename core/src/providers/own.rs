@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::catalog::{Host, Quirks};
-use super::{Provider, anthropic, gemini, mistral, vertex};
+use super::{Provider, anthropic, bedrock, gemini, mistral, vertex};
 use crate::types::Str;
 
 /// One such provider.
@@ -22,6 +22,27 @@ struct Row {
 }
 
 type Setting = (&'static str, &'static [&'static str]);
+
+/// Whom AWS takes calls for, and where it is asked.
+const AWS: &[Setting] = &[
+    ("region", &["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_REGION_NAME"]),
+    ("access_key_id", &["AWS_ACCESS_KEY_ID"]),
+    ("secret_access_key", &["AWS_SECRET_ACCESS_KEY"]),
+    ("session_token", &["AWS_SESSION_TOKEN"]),
+    ("profile", &["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]),
+    ("credentials_file", &["AWS_SHARED_CREDENTIALS_FILE"]),
+    ("config_file", &["AWS_CONFIG_FILE"]),
+    ("role_arn", &["AWS_ROLE_ARN"]),
+    ("role_session_name", &["AWS_ROLE_SESSION_NAME"]),
+    ("web_identity_token_file", &["AWS_WEB_IDENTITY_TOKEN_FILE"]),
+    ("sts_endpoint", &["AWS_ENDPOINT_URL_STS"]),
+    ("container_uri", &["AWS_CONTAINER_CREDENTIALS_FULL_URI"]),
+    ("container_relative_uri", &["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]),
+    ("container_token", &["AWS_CONTAINER_AUTHORIZATION_TOKEN"]),
+    ("container_token_file", &["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]),
+    ("metadata_endpoint", &["AWS_EC2_METADATA_SERVICE_ENDPOINT"]),
+    ("metadata_disabled", &["AWS_EC2_METADATA_DISABLED"]),
+];
 
 const ROWS: &[Row] = &[
     Row {
@@ -65,6 +86,18 @@ const ROWS: &[Row] = &[
         local: false,
         source: "PyPI google-genai, google/genai/_api_client.py; PyPI litellm, llms/vertex_ai/vertex_llm_base.py",
         dialect: &vertex::Vertex,
+    },
+    Row {
+        name: "bedrock",
+        aliases: &["bedrock_converse"],
+        base_url: "https://bedrock-runtime.us-east-1.amazonaws.com",
+        key_vars: &["AWS_BEARER_TOKEN_BEDROCK"],
+        base_url_vars: &["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_BEDROCK_RUNTIME_ENDPOINT"],
+        key_prefixes: &[],
+        settings: AWS,
+        local: false,
+        source: "PyPI botocore, botocore/data/bedrock-runtime/2023-09-30/service-2.json",
+        dialect: &bedrock::Bedrock,
     },
     Row {
         name: "mistral",

@@ -31,9 +31,6 @@ const UNSUPPORTED: [&str; 10] = [
     "verbosity",
 ];
 
-/// Models from before structured output; they are told in words.
-const NO_STRUCTURED_OUTPUT: [&str; 5] = ["claude-3", "claude-2", "claude-instant", "sonnet-4-2025", "opus-4-2025"];
-
 /// The body, and the beta features that it needs.
 pub(crate) fn body(call: &Call<'_>) -> Result<(Map<String, Value>, Vec<String>)> {
     let request = call.request;
@@ -49,7 +46,7 @@ pub(crate) fn body(call: &Call<'_>) -> Result<(Map<String, Value>, Vec<String>)>
     for message in &request.messages {
         turns.message(message, call)?;
     }
-    let (mut system, messages) = turns.finish();
+    let (mut system, turns) = turns.finish();
 
     body.extend(thinking::fields(call, max_tokens)?);
     for (name, value) in request.extra.iter() {
@@ -72,7 +69,7 @@ pub(crate) fn body(call: &Call<'_>) -> Result<(Map<String, Value>, Vec<String>)>
     match &request.response_format {
         None | Some(ResponseFormat::Text) => {}
         Some(ResponseFormat::JsonObject) => system.push(json_instruction(None)),
-        Some(ResponseFormat::JsonSchema(format)) if NO_STRUCTURED_OUTPUT.iter().any(|old| model.contains(old)) => {
+        Some(ResponseFormat::JsonSchema(format)) if lacks_structured_output(model) => {
             system.push(json_instruction(Some(format)));
         }
         Some(ResponseFormat::JsonSchema(format)) => {
@@ -87,7 +84,8 @@ pub(crate) fn body(call: &Call<'_>) -> Result<(Map<String, Value>, Vec<String>)>
     if let Some(system) = plain_or_blocks(system) {
         body.insert("system".to_owned(), system);
     }
-    body.insert("messages".to_owned(), Value::Array(messages));
+    let message = |(role, blocks): (&str, Vec<Value>)| json!({"role": role, "content": plain_or_blocks(blocks)});
+    body.insert("messages".to_owned(), turns.into_iter().map(message).collect());
     if call.stream {
         body.insert("stream".to_owned(), json!(true));
     }
@@ -230,18 +228,20 @@ pub(crate) fn closed_schema(format: &JsonSchemaFormat) -> Value {
     schema
 }
 
+/// Whether a model is from before structured output, and is told in words.
+pub(crate) fn lacks_structured_output(model: &str) -> bool {
+    const OLDER: [&str; 5] = ["claude-3", "claude-2", "claude-instant", "sonnet-4-2025", "opus-4-2025"];
+    OLDER.iter().any(|old| model.contains(old))
+}
+
 /// Asks for JSON in words, where there is no other way.
-pub(crate) fn json_instruction_text(format: Option<&JsonSchemaFormat>) -> String {
+pub(crate) fn json_instruction(format: Option<&JsonSchemaFormat>) -> Value {
     let mut text = "Answer with one JSON object and nothing else: no words around it and no code fence.".to_owned();
     if let Some(schema) = format.and_then(|format| format.schema.as_ref()) {
         text.push_str(" It must be valid by this JSON schema: ");
         text.push_str(&schema.to_string());
     }
-    text
-}
-
-fn json_instruction(format: Option<&JsonSchemaFormat>) -> Value {
-    json!({"type": "text", "text": json_instruction_text(format)})
+    json!({"type": "text", "text": text})
 }
 
 fn output_config(body: &mut Map<String, Value>) -> &mut Map<String, Value> {
@@ -264,14 +264,17 @@ fn plain_or_blocks(mut blocks: Vec<Value>) -> Option<Value> {
 }
 
 /// The conversation as alternating turns.
-#[derive(Default)]
-struct Turns {
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
     system: Vec<Value>,
-    turns: Vec<(&'static str, Vec<Value>)>,
+    turns: Vec<Turn>,
 }
 
+/// A role and its blocks.
+type Turn = (&'static str, Vec<Value>);
+
 impl Turns {
-    fn message(&mut self, message: &Message, call: &Call<'_>) -> Result<()> {
+    pub(crate) fn message(&mut self, message: &Message, call: &Call<'_>) -> Result<()> {
         let role = &*message.role;
         if *role == *Role::SYSTEM || *role == *Role::DEVELOPER {
             let blocks = content_blocks(message, call)?;
@@ -300,7 +303,7 @@ impl Turns {
     }
 
     /// The system prompt's blocks, and the turns: the first the user's, results of tools first in theirs, no blank at the very end.
-    fn finish(mut self) -> (Vec<Value>, Vec<Value>) {
+    pub(crate) fn finish(mut self) -> (Vec<Value>, Vec<Turn>) {
         if self.turns.first().is_none_or(|(role, _)| *role != "user") {
             self.turns.insert(0, ("user", vec![json!({"type": "text", "text": "."})]));
         }
@@ -309,15 +312,10 @@ impl Turns {
         {
             text.truncate(text.trim_end().len());
         }
-        let messages = self
-            .turns
-            .into_iter()
-            .map(|(role, mut blocks)| {
-                blocks.sort_by_key(|block| role == "user" && block["type"] != "tool_result");
-                json!({"role": role, "content": plain_or_blocks(blocks)})
-            })
-            .collect();
-        (self.system, messages)
+        for (_, blocks) in self.turns.iter_mut().filter(|(role, _)| *role == "user") {
+            blocks.sort_by_key(|block| block["type"] != "tool_result");
+        }
+        (self.system, self.turns)
     }
 }
 
@@ -415,8 +413,10 @@ fn block(part: &ContentPart, call: &Call<'_>) -> Result<Option<Value>> {
     let (block, extra) = match part {
         ContentPart::Text { text, extra } => (text_block(text), extra),
         ContentPart::Refusal { refusal, extra } => (text_block(refusal), extra),
-        ContentPart::Image { image_url, extra } => (Some(json!({"type": "image", "source": source(&image_url.url)?})), extra),
-        ContentPart::File { file, extra } => (Some(document(file)?), extra),
+        ContentPart::Image { image_url, extra } => {
+            (Some(json!({"type": "image", "source": source(&image_url.url, call)?})), extra)
+        }
+        ContentPart::File { file, extra } => (Some(document(file, call)?), extra),
         ContentPart::Audio { extra, .. } => {
             call.unsupported("input_audio")?;
             (None, extra)
@@ -437,11 +437,12 @@ fn text_block(text: &str) -> Option<Value> {
 }
 
 /// Where an image or a document is: in the request, or at an address.
-fn source(url: &str) -> Result<Value> {
+fn source(url: &str, call: &Call<'_>) -> Result<Value> {
     if let Some((media_type, data)) = data_url(url) {
         return Ok(json!({"type": "base64", "media_type": media_type, "data": data}));
     }
-    if url.starts_with("https://") || url.starts_with("http://") {
+    let is_in_s3 = url.starts_with("s3://") && &*call.target.host.name == "bedrock";
+    if url.starts_with("https://") || url.starts_with("http://") || is_in_s3 {
         return Ok(json!({"type": "url", "url": url}));
     }
     Err(Error::new(ErrorKind::InvalidRequest, "an image or file needs an https:// address or a base64 `data:` URL"))
@@ -453,7 +454,7 @@ fn names_a_file(message: &Message) -> bool {
     parts.iter().any(|part| matches!(part, ContentPart::File { file, .. } if file.file_id.is_some() && file.file_data.is_none()))
 }
 
-fn document(file: &FileData) -> Result<Value> {
+fn document(file: &FileData, call: &Call<'_>) -> Result<Value> {
     let source = match (&file.file_data, &file.file_id) {
         (Some(data), _) => match data_url(data) {
             Some((media_type, data)) if media_type.starts_with("image/") => {
@@ -465,7 +466,7 @@ fn document(file: &FileData) -> Result<Value> {
                 let text = text.ok_or_else(|| Error::new(ErrorKind::InvalidRequest, "a text file is no UTF-8 in base64"))?;
                 json!({"type": "text", "media_type": "text/plain", "data": text})
             }
-            _ => source(data)?,
+            _ => source(data, call)?,
         },
         (None, Some(id)) => json!({"type": "file", "file_id": id}),
         (None, None) => {
