@@ -96,6 +96,8 @@ pub struct NetworkOptions {
     pub http1_only: bool,
     /// HTTP/2 without negotiation, also over plain `http`.
     pub http2_only: bool,
+    /// How many streams an HTTP/2 connection carries before another is opened. 8 unless set.
+    pub streams_per_connection: Option<usize>,
 }
 
 /// A certificate that this client shows, with its chain and key, in PEM form.

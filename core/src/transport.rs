@@ -1,8 +1,7 @@
 //! The only file that touches the network. One pool of connections a client, over reqwest and rustls.
 //!
-//! reqwest keeps one HTTP/2 connection a host and lets requests queue behind the server's limit of streams. Here a request that the
-//! connection does not take is moved to a further one (a *lane*): its body is handed over only when its stream opens, so one whose body
-//! was never asked for was never sent, and can go elsewhere without being sent twice.
+//! reqwest keeps one HTTP/2 connection a host and lets requests queue behind the server's limit of streams, which it does not tell. So a
+//! connection is given no more streams than any server takes, and further ones go to further connections (*lanes*).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,9 +20,11 @@ use crate::config::NetworkOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Outgoing;
 
-/// How long a request may wait for its HTTP/2 stream before it is moved to another connection.
-const STREAM_WAIT: Duration = Duration::from_millis(50);
+/// How many streams a connection carries, unless the options say otherwise: fewer than any server's limit that is seen.
+const STREAMS_PER_CONNECTION: usize = 8;
 const MOST_REDIRECTS: usize = 4;
+/// How often a request that an HTTP/2 server refused unread is given to it again.
+const MOST_REFUSALS: usize = 8;
 
 /// Sends requests. Shared by every call of a client.
 pub(crate) struct Transport {
@@ -44,36 +45,21 @@ impl fmt::Debug for Transport {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Origin(String);
 
-/// What is known of a host: how many streams its connections take, and how many each one carries.
+/// What is known of a host: how many streams each lane carries.
 #[derive(Debug, Default)]
 struct HostState {
-    speaks_http2: AtomicBool,
-    /// The limit of streams that was met; 0 while none was.
-    limit: AtomicUsize,
-    lanes: Mutex<Vec<Arc<LaneLoad>>>,
-}
-
-#[derive(Debug, Default)]
-struct LaneLoad {
-    /// Requests given to the lane and not over yet.
-    taken: AtomicUsize,
-    /// Those of them whose stream is open.
-    open: AtomicUsize,
+    /// Each request has a connection of its own: lanes do not matter.
+    speaks_http1: AtomicBool,
+    lanes: Mutex<Vec<Arc<AtomicUsize>>>,
 }
 
 /// A request's place in a lane, given back when it is dropped.
 #[derive(Debug)]
-struct Place {
-    load: Arc<LaneLoad>,
-    opened: Arc<AtomicBool>,
-}
+struct Place(Arc<AtomicUsize>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.load.taken.fetch_sub(1, Ordering::AcqRel);
-        if self.opened.load(Ordering::Acquire) {
-            self.load.open.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -150,36 +136,44 @@ impl Transport {
         let (secure, origin) = origin_of(&request.url)?;
         let host = Arc::clone(self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default());
         let deadline = connect_timeout.map(|limit| (Instant::now() + limit, limit));
+        let mut refusals = 0;
         loop {
-            let (lane, place) = host.take_place();
-            let client = self.lane(secure, lane)?;
-            let body = OpeningBody {
-                bytes: Some(request.body.clone()),
-                length: request.body.len() as u64,
-                opened: Arc::clone(&place.opened),
-                load: Arc::clone(&place.load),
-            };
-            let mut built = client.request(method.clone(), &request.url).headers(request.headers.clone());
+            let (lane, place) = host.take_place(self.streams_per_connection(secure));
+            let handed_over = Arc::new(AtomicBool::new(false));
+            let body = RequestBody { bytes: Some(request.body.clone()), handed_over: Arc::clone(&handed_over) };
+            let mut built = self.lane(secure, lane)?.request(method.clone(), &request.url).headers(request.headers.clone());
             if method != Method::GET {
                 built = built.body(reqwest::Body::wrap(body));
             }
-            tokio::select! {
+            let answer = tokio::select! {
                 biased;
-                answer = built.send() => {
-                    let answer = http::Response::from(answer.map_err(|error| send_error(error, &request.url))?);
-                    if answer.version() == Version::HTTP_2 {
-                        host.speaks_http2.store(true, Ordering::Release);
-                    }
-                    let (parts, body) = answer.into_parts();
-                    return Ok(Answer { status: parts.status, headers: parts.headers, body: AnswerBody { body, _place: place } });
-                }
-                () = host.no_stream_left(&place) => host.met_limit(&place),
-                limit = passed(deadline, &place.opened) => {
+                answer = built.send() => answer,
+                limit = passed(deadline, &handed_over) => {
                     let message = format!("no connection within {} (connect_timeout); check the network, the base URL and any proxy", seconds(limit));
                     return Err(Error::new(ErrorKind::Timeout, message));
                 }
+            };
+            let answer = match answer {
+                Ok(answer) => http::Response::from(answer),
+                // The server takes fewer streams than it was given, and did not look at this one.
+                Err(error) if refusals < MOST_REFUSALS && is_refused_stream(&error) => {
+                    refusals += 1;
+                    continue;
+                }
+                Err(error) => return Err(send_error(error, &request.url)),
+            };
+            if answer.version() != Version::HTTP_2 {
+                host.speaks_http1.store(true, Ordering::Release);
             }
+            let (parts, body) = answer.into_parts();
+            return Ok(Answer { status: parts.status, headers: parts.headers, body: AnswerBody { body, _place: place } });
         }
+    }
+
+    /// How many streams a connection may carry; none where HTTP/2 is never spoken.
+    fn streams_per_connection(&self, secure: bool) -> Option<usize> {
+        let may_be_http2 = (secure || self.options.http2_only) && !self.options.http1_only;
+        may_be_http2.then(|| self.options.streams_per_connection.unwrap_or(STREAMS_PER_CONNECTION).max(1))
     }
 
     fn lane(&self, secure: bool, lane: usize) -> Result<reqwest::Client> {
@@ -233,59 +227,31 @@ impl Transport {
 
 impl HostState {
     /// The first lane with a stream to spare.
-    fn take_place(&self) -> (usize, Place) {
-        let limit = match self.limit.load(Ordering::Acquire) {
-            0 => usize::MAX,
-            limit => limit,
-        };
+    fn take_place(&self, limit: Option<usize>) -> (usize, Place) {
+        let limit = limit.filter(|_| !self.speaks_http1.load(Ordering::Acquire)).unwrap_or(usize::MAX);
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.iter().position(|load| load.taken.load(Ordering::Acquire) < limit).unwrap_or(lanes.len());
+        let lane = lanes.iter().position(|load| load.load(Ordering::Acquire) < limit).unwrap_or(lanes.len());
         if lane == lanes.len() {
             lanes.push(Arc::default());
         }
-        let load = Arc::clone(&lanes[lane]);
-        load.taken.fetch_add(1, Ordering::AcqRel);
-        (lane, Place { load, opened: Arc::default() })
-    }
-
-    /// Returns once it is plain that the lane's connection has no stream for this request: it speaks HTTP/2 and carries others, and
-    /// has not asked for this one's body.
-    async fn no_stream_left(&self, place: &Place) {
-        loop {
-            tokio::time::sleep(STREAM_WAIT).await;
-            if place.opened.load(Ordering::Acquire) {
-                std::future::pending::<()>().await;
-            }
-            if self.speaks_http2.load(Ordering::Acquire) && place.load.open.load(Ordering::Acquire) > 0 {
-                return;
-            }
-        }
-    }
-
-    fn met_limit(&self, place: &Place) {
-        let open = place.load.open.load(Ordering::Acquire).max(1);
-        self.limit.fetch_max(open, Ordering::AcqRel);
+        lanes[lane].fetch_add(1, Ordering::AcqRel);
+        (lane, Place(Arc::clone(&lanes[lane])))
     }
 }
 
-/// A request's body that tells when the connection asks for it.
-struct OpeningBody {
+/// A request's body that tells when the connection asks for it: until then, it is the connection that is waited for.
+struct RequestBody {
     bytes: Option<Bytes>,
-    length: u64,
-    opened: Arc<AtomicBool>,
-    load: Arc<LaneLoad>,
+    handed_over: Arc<AtomicBool>,
 }
 
-impl Body for OpeningBody {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
-        if !self.opened.swap(true, Ordering::AcqRel) {
-            self.load.open.fetch_add(1, Ordering::AcqRel);
-        }
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
+        self.handed_over.store(true, Ordering::Release);
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -293,15 +259,15 @@ impl Body for OpeningBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(if self.bytes.is_some() { self.length } else { 0 })
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }
 
 /// Returns when the deadline passes while the request waits for a connection.
-async fn passed(deadline: Option<(Instant, Duration)>, opened: &AtomicBool) -> Duration {
+async fn passed(deadline: Option<(Instant, Duration)>, handed_over: &AtomicBool) -> Duration {
     if let Some((at, limit)) = deadline {
         tokio::time::sleep_until(at).await;
-        if !opened.load(Ordering::Acquire) {
+        if !handed_over.load(Ordering::Acquire) {
             return limit;
         }
     }
@@ -341,6 +307,17 @@ fn same_host(from: &str, location: &str) -> Option<String> {
     let host = |origin: &Origin| origin.0.split("://").nth(1).unwrap_or_default().to_ascii_lowercase();
     let upgraded = !secure_from && secure_to && host(&from).split(':').next() == host(&to).split(':').next();
     (from == to || upgraded).then(|| location.to_owned())
+}
+
+fn is_refused_stream(error: &reqwest::Error) -> bool {
+    let mut cause: &dyn std::error::Error = error;
+    loop {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            return error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        let Some(source) = cause.source() else { return false };
+        cause = source;
+    }
 }
 
 fn send_error(error: reqwest::Error, url: &str) -> Error {

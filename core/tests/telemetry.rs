@@ -1,0 +1,87 @@
+//! What a call tells `tracing`: OpenTelemetry's names, and neither prompt nor answer nor key unless asked for.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use literllm::{ChatCompletionRequest, Client, ClientConfig};
+use literllm_mock::{Mock, Options};
+use serde_json::json;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no writer panicked").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// All that is said, at every level and by every crate, about a good call, a retried one and a failed one.
+async fn told(trace_content: bool) -> String {
+    let page = Page::default();
+    let writer = page.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mock = Mock::start(Options::default()).await.expect("a mock");
+    for behaviour in ["text=the-answer-text; usage=7,3", "text=the-answer-text; status=503; fail_times=1; id=again", "status=401"]
+    {
+        let config = json!({
+            "api_key": "sk-secret-key-123456",
+            "base_url": format!("{}/v1", mock.url()),
+            "headers": {"x-mock": behaviour},
+            "retry_base_delay": 0.01,
+            "trace_content": trace_content,
+        });
+        let client = Client::new(ClientConfig::from_json(&config.to_string()).expect("a configuration")).expect("a client");
+        if let Ok(stream) = client.chat_stream(ChatCompletionRequest::new("openai/demo", ["the-prompt-text"])).await {
+            stream.finish().await.expect("an answer");
+        }
+        tracing::debug!("{client:?}");
+    }
+    drop(mock);
+    let text = page.0.lock().expect("no writer panicked").clone();
+    String::from_utf8(text).expect("it is text")
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn spans_carry_the_usual_names_and_no_content() {
+    let text = told(false).await;
+    for field in [
+        "gen_ai.operation.name=\"chat\"",
+        "gen_ai.provider.name=\"openai\"",
+        "gen_ai.request.model=\"openai/demo\"",
+        "gen_ai.response.model=\"demo\"",
+        "gen_ai.response.finish_reasons=\"stop\"",
+        "gen_ai.response.time_to_first_chunk=",
+        "gen_ai.usage.input_tokens=7",
+        "gen_ai.usage.output_tokens=3",
+        "literllm.attempts=2",
+        "error.type=\"authentication\"",
+        "retrying",
+    ] {
+        assert!(text.contains(field), "{field} is missing in\n{text}");
+    }
+    for secret in ["sk-secret-key-123456", "the-prompt-text"] {
+        assert!(!text.contains(secret), "{secret} is in\n{text}");
+    }
+    assert!(!text.lines().any(|line| line.contains("literllm") && line.contains("the-answer-text")), "{text}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn content_is_there_when_asked_for_and_the_key_never() {
+    let text = told(true).await;
+    assert!(text.contains("the-prompt-text") && text.contains("the-answer-text"));
+    assert!(!text.contains("sk-secret-key-123456"));
+}
