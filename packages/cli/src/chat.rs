@@ -125,7 +125,7 @@ impl Chat {
             result = answered => result,
             _ = tokio::signal::ctrl_c() => {
                 if self.output == Output::Text && printed {
-                    println!();
+                    let _ = writeln!(std::io::stdout());
                 }
                 return Ending::Interrupted;
             }
@@ -278,14 +278,15 @@ impl Chat {
 }
 
 fn read_request(path: &PathBuf) -> Result<ChatCompletionRequest, String> {
-    let name = path.display();
-    let text = if path.as_os_str() == "-" {
-        read_all(std::io::stdin(), "stdin")?
+    let (name, text) = if path.as_os_str() == "-" {
+        ("stdin".to_owned(), read_all(std::io::stdin(), "stdin")?)
     } else {
+        let name = path.display().to_string();
         let file = std::fs::File::open(path).map_err(|error| format!("cannot read {name}: {error}"))?;
-        read_all(file, &name.to_string())?
+        let text = read_all(file, &name)?;
+        (name, text)
     };
-    serde_json::from_str(&text).map_err(|error| format!("{name} is no chat request: {error}"))
+    serde_json::from_str(&text).map_err(|error| format!("{name} holds no chat request: {error}"))
 }
 
 fn read_all(mut source: impl Read, name: &str) -> Result<String, String> {
