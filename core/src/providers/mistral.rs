@@ -86,6 +86,7 @@ fn rewrite(message: &mut Message) {
     message.reasoning_details = Vec::new();
     message.annotations = Vec::new();
     message.refusal = None;
+    message.extra.remove("extra_content");
     for call in &mut message.tool_calls {
         call.id = short_id(&call.id);
     }
@@ -145,4 +146,65 @@ fn short_id(id: &str) -> String {
         hash /= 62;
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::tests::{mapped, outgoing};
+
+    #[test]
+    fn a_request_has_mistrals_names_and_nothing_it_refuses() {
+        let request = json!({
+            "model": "mistral/mistral-small-latest", "max_completion_tokens": 5, "seed": 1, "user": "u", "store": true,
+            "stream_options": { "include_usage": true }, "tool_choice": "required", "parallel_tool_calls": false, "safe_prompt": true,
+            "tools": [{ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } }],
+            "messages": [
+                { "role": "developer", "content": "Be brief." },
+                { "role": "user", "name": "Ada", "content": [{ "type": "file", "file": { "file_data": "data:application/pdf;base64,AA", "filename": "a.pdf" } }] },
+                { "role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
+                    { "id": "call_abcdef", "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
+                { "role": "tool", "tool_call_id": "call_abcdef", "content": "1" },
+            ],
+        });
+        let id = short_id("call_abcdef");
+        let expected = json!({
+            "model": "mistral-small-latest",
+            "messages": [
+                { "role": "system", "content": "Be brief." },
+                { "role": "user", "content": [{ "type": "document_url", "document_url": "data:application/pdf;base64,AA", "document_name": "a.pdf" }] },
+                { "role": "assistant", "content": "", "tool_calls": [
+                    { "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
+                { "role": "tool", "content": "1", "tool_call_id": id },
+            ],
+            "stream": true, "max_tokens": 5,
+            "tools": [{ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } }],
+            "parallel_tool_calls": false, "safe_prompt": true, "random_seed": 1, "tool_choice": "any",
+        });
+        assert_eq!(mapped(&request), expected);
+    }
+
+    #[test]
+    fn the_last_answer_is_gone_on_from_and_its_thoughts_go_back() {
+        let block = json!({ "type": "thinking", "thinking": "hm", "signature": "S" });
+        let request = json!({ "model": "mistral/magistral-medium-latest", "messages": [
+            { "role": "user", "content": "x" },
+            { "role": "assistant", "content": "Once", "thinking_blocks": [block] } ] });
+        let thought = json!({ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }], "signature": "S" });
+        let expected = json!({ "role": "assistant", "content": [thought, { "type": "text", "text": "Once" }], "prefix": true });
+        assert_eq!(mapped(&request)["messages"][1], expected);
+    }
+
+    #[test]
+    fn ids_of_mistrals_own_form_stay() {
+        assert_eq!(short_id("aZ09bcdef"), "aZ09bcdef");
+        let made = short_id("call_1");
+        assert!(made.len() == 9 && made.bytes().all(|byte| byte.is_ascii_alphanumeric()) && made != short_id("call_2"));
+    }
+
+    #[test]
+    fn a_base_url_may_have_its_version() {
+        let request = json!({ "model": "mistral/m", "messages": [{ "role": "user", "content": "x" }] });
+        assert_eq!(outgoing(&request, &[], false).unwrap().url, "https://api.mistral.ai/v1/chat/completions");
+    }
 }

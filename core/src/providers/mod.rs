@@ -4,8 +4,10 @@
 //! it in the table of `own.rs`, and add its conformance cases.
 
 mod anthropic;
+mod azure;
 mod bedrock;
 pub mod catalog;
+mod cohere;
 mod compact;
 pub(crate) mod failure;
 mod gemini;
@@ -13,6 +15,7 @@ mod loose;
 mod media;
 mod mistral;
 pub mod models;
+mod ollama;
 mod openai;
 mod own;
 mod unsupported;

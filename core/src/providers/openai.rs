@@ -94,7 +94,8 @@ pub(super) fn body(call: &Call<'_>) -> Result<ChatCompletionRequest> {
     for message in &mut body.messages {
         // Only the provider that signed it can read it.
         message.thinking_blocks = Vec::new();
-        if call.target.host.name == "openai" {
+        if matches!(&*call.target.host.name, "openai" | "azure") {
+            message.extra.remove("extra_content");
             message.reasoning_content = None;
             message.reasoning_details = Vec::new();
             message.annotations = Vec::new();

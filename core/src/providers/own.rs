@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::catalog::{Host, Quirks};
-use super::{Provider, anthropic, bedrock, gemini, mistral, vertex};
+use super::{Provider, anthropic, azure, bedrock, cohere, gemini, mistral, ollama, vertex};
 use crate::types::Str;
 
 /// One such provider.
@@ -98,6 +98,72 @@ const ROWS: &[Row] = &[
         local: false,
         source: "PyPI botocore, botocore/data/bedrock-runtime/2023-09-30/service-2.json",
         dialect: &bedrock::Bedrock,
+    },
+    Row {
+        name: "azure",
+        aliases: &["azure_openai"],
+        base_url: "https://{AZURE_API_BASE}",
+        key_vars: &["AZURE_API_KEY", "AZURE_OPENAI_API_KEY"],
+        base_url_vars: &["AZURE_API_BASE", "AZURE_OPENAI_ENDPOINT"],
+        key_prefixes: &[],
+        settings: &[
+            ("api_version", &["AZURE_API_VERSION", "OPENAI_API_VERSION"]),
+            ("token", &["AZURE_AD_TOKEN"]),
+            ("tenant_id", &["AZURE_TENANT_ID"]),
+            ("client_id", &["AZURE_CLIENT_ID"]),
+            ("client_secret", &["AZURE_CLIENT_SECRET"]),
+            ("federated_token_file", &["AZURE_FEDERATED_TOKEN_FILE"]),
+            ("authority_host", &["AZURE_AUTHORITY_HOST"]),
+            ("scope", &["AZURE_SCOPE"]),
+        ],
+        local: false,
+        source: "PyPI openai, openai/lib/azure.py; PyPI litellm, llms/azure/common_utils.py",
+        dialect: &azure::AzureOpenAi,
+    },
+    Row {
+        name: "azure_ai",
+        aliases: &["azure_foundry"],
+        base_url: "https://{AZURE_AI_API_BASE}",
+        key_vars: &["AZURE_AI_API_KEY"],
+        base_url_vars: &["AZURE_AI_API_BASE"],
+        key_prefixes: &[],
+        settings: &[
+            ("api_version", &["AZURE_AI_API_VERSION"]),
+            ("token", &["AZURE_AD_TOKEN"]),
+            ("tenant_id", &["AZURE_TENANT_ID"]),
+            ("client_id", &["AZURE_CLIENT_ID"]),
+            ("client_secret", &["AZURE_CLIENT_SECRET"]),
+            ("federated_token_file", &["AZURE_FEDERATED_TOKEN_FILE"]),
+            ("authority_host", &["AZURE_AUTHORITY_HOST"]),
+            ("scope", &["AZURE_SCOPE"]),
+        ],
+        local: false,
+        source: "PyPI azure-ai-inference, azure/ai/inference/_client.py; PyPI litellm, llms/azure_ai/chat/transformation.py",
+        dialect: &azure::Foundry,
+    },
+    Row {
+        name: "cohere",
+        aliases: &["cohere_chat"],
+        base_url: "https://api.cohere.com",
+        key_vars: &["COHERE_API_KEY", "CO_API_KEY"],
+        base_url_vars: &["COHERE_API_BASE", "CO_API_URL"],
+        key_prefixes: &[],
+        settings: &[],
+        local: false,
+        source: "PyPI cohere, cohere/environment.py and cohere/base_client.py",
+        dialect: &cohere::Cohere,
+    },
+    Row {
+        name: "ollama",
+        aliases: &["ollama_chat"],
+        base_url: "http://localhost:11434",
+        key_vars: &[],
+        base_url_vars: &["OLLAMA_API_BASE", "OLLAMA_HOST"],
+        key_prefixes: &[],
+        settings: &[],
+        local: true,
+        source: "PyPI ollama, ollama/_client.py",
+        dialect: &ollama::Ollama,
     },
     Row {
         name: "mistral",

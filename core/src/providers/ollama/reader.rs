@@ -1,0 +1,177 @@
+//! Reads Ollama's lines; a whole answer is one of them.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::decode::{Event, EventKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::Translator;
+use crate::providers::compact::compact;
+use crate::providers::failure::{Failure, not_an_answer};
+use crate::providers::loose::{Count, List, Text};
+use crate::providers::openai::mend_surrogates;
+use crate::stream::{Emitter, ToolPiece};
+use crate::types::{ChunkChoice, FinishReason, Str, Usage};
+
+#[derive(Debug, Default)]
+pub(super) struct LineReader {
+    calls: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Line<'a> {
+    #[serde(borrow)]
+    model: Text<'a>,
+    #[serde(borrow)]
+    created_at: Text<'a>,
+    #[serde(borrow)]
+    message: Option<Message<'a>>,
+    done: Option<bool>,
+    #[serde(borrow)]
+    done_reason: Text<'a>,
+    prompt_eval_count: Option<Count>,
+    eval_count: Option<Count>,
+    logprobs: Option<Vec<Value>>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Message<'a> {
+    #[serde(borrow)]
+    content: Text<'a>,
+    #[serde(borrow)]
+    thinking: Text<'a>,
+    #[serde(borrow)]
+    tool_calls: List<ToolCall<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ToolCall<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    function: Option<Function<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+}
+
+impl Translator for LineReader {
+    fn event(&mut self, event: &Event<'_>, out: &mut Emitter) -> Result<()> {
+        match self.line(&event.data, out) {
+            Err(error) if error.kind() == ErrorKind::Protocol && event.kind == EventKind::Unterminated && out.has_begun() => {
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+impl LineReader {
+    /// Reads a whole answer.
+    pub(super) fn whole(&mut self, body: &str, out: &mut Emitter) -> Result<()> {
+        self.line(body, out)?;
+        if out.has_begun() { Ok(()) } else { Err(not_an_answer(body)) }
+    }
+
+    fn line(&mut self, data: &str, out: &mut Emitter) -> Result<()> {
+        let line: Line<'_> = match serde_json::from_str(data) {
+            Ok(line) => line,
+            Err(error) => match mend_surrogates(data) {
+                Some(mended) => return self.line(&mended, out),
+                None if !out.has_begun() => return Err(not_an_answer(data)),
+                None => return Err(malformed(data, error)),
+            },
+        };
+        if line.error.is_some() || line.message.is_none() && line.done.is_none() {
+            let failure = serde_json::from_str::<Value>(data).ok().and_then(|value| Failure::read(&value));
+            return Err(failure.map_or_else(|| not_an_answer(data), |failure| failure.inside_stream(data)));
+        }
+        out.identify("", &line.model, unix_seconds(&line.created_at).unwrap_or(0));
+        out.begin(0);
+        if let Some(message) = line.message {
+            out.reasoning(0, message.thinking.into());
+            out.text(0, message.content.into());
+            for call in message.tool_calls.0 {
+                let Some(function) = call.function else { continue };
+                // An object, from some models its text.
+                let arguments = match function.arguments.map(RawValue::get) {
+                    Some(text) if text.starts_with('"') => serde_json::from_str::<String>(text).unwrap_or_default(),
+                    Some(object) => compact(object),
+                    None => String::new(),
+                };
+                // Each is a whole call, whatever number it has.
+                let index = Some(self.calls);
+                self.calls += 1;
+                out.tool(0, ToolPiece { index, id: &call.id, name: &function.name, arguments: &arguments });
+            }
+        }
+        if let Some(logprobs) = line.logprobs.filter(|list| !list.is_empty()) {
+            let logprobs = Some(Box::new(json!({ "content": logprobs })));
+            out.add(ChunkChoice { logprobs, ..ChunkChoice::default() });
+        }
+        if line.done == Some(true) {
+            let of = |count: Option<Count>| count.map_or(0, |Count(count)| count);
+            out.usage(Usage::counted(of(line.prompt_eval_count), of(line.eval_count), None, None));
+            let reason = match &*line.done_reason {
+                "length" => FinishReason::LENGTH,
+                _ if self.calls > 0 => FinishReason::TOOL_CALLS,
+                _ => FinishReason::STOP,
+            };
+            let native = Some(Str::from(&*line.done_reason)).filter(|native| !native.is_empty());
+            out.finish(0, reason, native);
+            out.done();
+        }
+        Ok(())
+    }
+}
+
+/// The seconds of Unix time of `2026-08-05T08:10:56.372032Z`, also with an offset.
+fn unix_seconds(time: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| time.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let zone = time.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = match zone.strip_prefix(['+', '-']) {
+        None => 0,
+        Some(offset) => {
+            let seconds = offset.get(0..2)?.parse::<i64>().ok()? * 3600 + offset.get(3..5)?.parse::<i64>().ok()? * 60;
+            if zone.starts_with('-') { -seconds } else { seconds }
+        }
+    };
+    // Days since 1970, by years that begin in March, so that a leap day comes last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
+fn malformed(data: &str, error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Protocol, format!("the provider sent a line that is no JSON of its format ({error})"))
+        .with_body(data)
+        .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_becomes_seconds() {
+        assert_eq!(unix_seconds("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(unix_seconds("2024-02-29T12:00:00.123456789Z"), Some(1_709_208_000));
+        assert_eq!(unix_seconds("2024-03-01T01:00:00+02:00"), Some(1_709_247_600));
+        assert_eq!(unix_seconds("soon"), None);
+    }
+}
