@@ -11,101 +11,122 @@ use crate::auth::TokenProvider;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::catalog::Host;
 
-/// A client's configuration. Every field has a default; in JSON, durations are seconds, and `null` or 0 switches a deadline off.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClientConfig {
-    /// The key of `provider`, or else of the first request's provider. It is never sent to another.
-    #[serde(deserialize_with = "optional_secret")]
-    pub api_key: Option<SecretString>,
-    /// The base URL of the same provider.
-    pub base_url: Option<String>,
-    /// The provider that `api_key` and `base_url` belong to, and that a model without a prefix is asked of.
-    pub provider: Option<String>,
-    /// Keys by provider.
-    #[serde(deserialize_with = "secrets")]
-    pub api_keys: HashMap<String, SecretString>,
-    /// Base URLs by provider.
-    pub base_urls: HashMap<String, String>,
-    /// What providers need to be told beside key and address, by provider and name: `{"vertex_ai": {"project": "…"}}`.
-    #[serde(deserialize_with = "settings")]
-    pub settings: HashMap<String, HashMap<String, SecretString>>,
-    /// A program's own sources of tokens, by provider.
-    #[serde(skip)]
-    pub token_providers: HashMap<String, TokenProvider>,
-    /// OpenAI-compatible hosts beside those of the catalogue.
-    pub hosts: Vec<Host>,
-    /// Headers sent with every request.
-    pub headers: HashMap<String, String>,
-    #[serde(flatten)]
-    pub timeouts: Timeouts,
-    #[serde(flatten)]
-    pub retries: Retries,
-    #[serde(flatten)]
-    pub network: NetworkOptions,
-    /// Leave out what a provider cannot do, rather than refuse the request.
-    pub drop_unsupported: bool,
-    /// The largest event or answer that is buffered, in bytes. 16 MiB unless set.
-    pub max_event_bytes: Option<usize>,
-    /// Put prompts and answers into traces.
-    pub trace_content: bool,
+/// Options that every language can set: with the feature `uniffi`, each crosses to Kotlin and Swift and need not be given there.
+macro_rules! options {
+    ($(#[$meta:meta])* pub struct $name:ident { $( $(#[$field_meta:meta])* pub $field:ident : $ty:ty ),* $(,)? }) => {
+        $(#[$meta])*
+        #[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
+        pub struct $name {
+            $( $(#[$field_meta])* #[cfg_attr(feature = "uniffi", uniffi(default))] pub $field: $ty, )*
+        }
+    };
 }
 
-/// The deadlines. An unset one has its default; `Some(Duration::ZERO)` switches it off.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Timeouts {
-    /// Until the connection takes the request. 10 s unless set.
-    #[serde(deserialize_with = "duration")]
-    pub connect_timeout: Option<Duration>,
-    /// From the request to the first token; a ping or an empty role chunk is none. 10 minutes unless set.
-    #[serde(deserialize_with = "duration")]
-    pub first_token_timeout: Option<Duration>,
-    /// Between chunks. 5 minutes unless set.
-    #[serde(deserialize_with = "duration")]
-    pub idle_timeout: Option<Duration>,
-    /// For the whole call, retries included. Off unless set.
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Option<Duration>,
+options! {
+    /// A client's configuration. Every field has a default; in JSON, durations are seconds, and `null` or 0 switches a deadline off.
+    #[derive(Debug, Clone, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct ClientConfig {
+        /// The key of `provider`, or else of the first request's provider. It is never sent to another.
+        #[serde(deserialize_with = "optional_secret")]
+        pub api_key: Option<SecretString>,
+        /// The base URL of the same provider.
+        pub base_url: Option<String>,
+        /// The provider that `api_key` and `base_url` belong to, and that a model without a prefix is asked of.
+        pub provider: Option<String>,
+        /// Keys by provider.
+        #[serde(deserialize_with = "secrets")]
+        pub api_keys: HashMap<String, SecretString>,
+        /// Base URLs by provider.
+        pub base_urls: HashMap<String, String>,
+        /// What providers need to be told beside key and address, by provider and name: `{"vertex_ai": {"project": "…"}}`.
+        #[serde(deserialize_with = "settings")]
+        pub settings: HashMap<String, HashMap<String, SecretString>>,
+        /// A program's own sources of tokens, by provider.
+        #[serde(skip)]
+        pub token_providers: HashMap<String, TokenProvider>,
+        /// OpenAI-compatible hosts beside those of the catalogue.
+        pub hosts: Vec<Host>,
+        /// Headers sent with every request.
+        pub headers: HashMap<String, String>,
+        #[serde(flatten)]
+        pub timeouts: Timeouts,
+        #[serde(flatten)]
+        pub retries: Retries,
+        #[serde(flatten)]
+        pub network: NetworkOptions,
+        /// Leave out what a provider cannot do, rather than refuse the request.
+        pub drop_unsupported: bool,
+        /// The largest event or answer that is buffered, in bytes. 16 MiB unless set.
+        pub max_event_bytes: Option<usize>,
+        /// Put prompts and answers into traces.
+        pub trace_content: bool,
+    }
 }
 
-/// How often and how soon a failed call is tried again before its first chunk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Retries {
-    /// 2 unless set.
-    pub max_retries: Option<u32>,
-    /// The first wait, doubled each time and varied by chance. Half a second unless set.
-    #[serde(deserialize_with = "duration")]
-    pub retry_base_delay: Option<Duration>,
-    /// The longest wait; a provider that asks for a longer one is not waited for. 60 s unless set.
-    #[serde(deserialize_with = "duration")]
-    pub retry_max_delay: Option<Duration>,
+options! {
+    /// The deadlines. An unset one has its default; `Some(Duration::ZERO)` switches it off.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    pub struct Timeouts {
+        /// Until the connection takes the request. 10 s unless set.
+        #[serde(deserialize_with = "duration")]
+        pub connect_timeout: Option<Duration>,
+        /// From the request to the first token; a ping or an empty role chunk is none. 10 minutes unless set.
+        #[serde(deserialize_with = "duration")]
+        pub first_token_timeout: Option<Duration>,
+        /// Between chunks. 5 minutes unless set.
+        #[serde(deserialize_with = "duration")]
+        pub idle_timeout: Option<Duration>,
+        /// For the whole call, retries included. Off unless set.
+        #[serde(deserialize_with = "duration")]
+        pub timeout: Option<Duration>,
+    }
 }
 
-/// How the network is reached.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct NetworkOptions {
-    /// A proxy for everything; an empty one for none. Unset: as the environment says.
-    pub proxy: Option<String>,
-    /// Certificates to trust beside the system's, in PEM form.
-    pub root_certificates: Vec<String>,
-    pub client_certificate: Option<ClientCertificate>,
-    pub user_agent: Option<String>,
-    pub http1_only: bool,
-    /// HTTP/2 without negotiation, also over plain `http`.
-    pub http2_only: bool,
-    /// How many streams an HTTP/2 connection carries before another is opened. 8 unless set.
-    pub streams_per_connection: Option<usize>,
+options! {
+    /// How often and how soon a failed call is tried again before its first chunk.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    pub struct Retries {
+        /// 2 unless set.
+        pub max_retries: Option<u32>,
+        /// The first wait, doubled each time and varied by chance. Half a second unless set.
+        #[serde(deserialize_with = "duration")]
+        pub retry_base_delay: Option<Duration>,
+        /// The longest wait; a provider that asks for a longer one is not waited for. 60 s unless set.
+        #[serde(deserialize_with = "duration")]
+        pub retry_max_delay: Option<Duration>,
+    }
 }
 
-/// A certificate that this client shows, with its chain and key, in PEM form.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientCertificate {
-    pub certificates: String,
-    pub private_key: String,
+options! {
+    /// How the network is reached.
+    #[derive(Debug, Clone, Default, Deserialize)]
+    #[serde(default)]
+    pub struct NetworkOptions {
+        /// A proxy for everything; an empty one for none. Unset: as the environment says.
+        pub proxy: Option<String>,
+        /// Certificates to trust beside the system's, in PEM form.
+        pub root_certificates: Vec<String>,
+        pub client_certificate: Option<ClientCertificate>,
+        pub user_agent: Option<String>,
+        pub http1_only: bool,
+        /// HTTP/2 without negotiation, also over plain `http`.
+        pub http2_only: bool,
+        /// How many streams an HTTP/2 connection carries before another is opened. 8 unless set.
+        pub streams_per_connection: Option<usize>,
+    }
+}
+
+options! {
+    /// A certificate that this client shows, with its chain and key, in PEM form.
+    #[derive(Clone, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ClientCertificate {
+        pub certificates: String,
+        pub private_key: String,
+    }
 }
 
 impl fmt::Debug for ClientCertificate {
@@ -114,16 +135,18 @@ impl fmt::Debug for ClientCertificate {
     }
 }
 
-/// What one call may set otherwise than its client.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RequestOptions {
-    pub headers: HashMap<String, String>,
-    #[serde(flatten)]
-    pub timeouts: Timeouts,
-    #[serde(flatten)]
-    pub retries: Retries,
-    pub drop_unsupported: Option<bool>,
+options! {
+    /// What one call may set otherwise than its client.
+    #[derive(Debug, Clone, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct RequestOptions {
+        pub headers: HashMap<String, String>,
+        #[serde(flatten)]
+        pub timeouts: Timeouts,
+        #[serde(flatten)]
+        pub retries: Retries,
+        pub drop_unsupported: Option<bool>,
+    }
 }
 
 impl ClientConfig {

@@ -38,3 +38,6 @@ pub use config::{ClientConfig, RequestOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use stream::{Accumulator, ChatStream, StreamHandle};
 pub use types::*;
+
+#[cfg(feature = "uniffi")]
+::uniffi::setup_scaffolding!();

@@ -112,6 +112,7 @@ impl super::record::Presence for Content {}
 
 /// What a message says: plain text, or parts.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "uniffi", derive(uniffi::Enum))]
 pub enum Content {
     Text(String),
     Parts(Vec<ContentPart>),
@@ -119,6 +120,7 @@ pub enum Content {
 
 /// One part of a message. Kinds that this version does not know are carried as they are.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "uniffi", derive(uniffi::Enum))]
 pub enum ContentPart {
     Text { text: String, extra: Extra },
     Image { image_url: ImageUrl, extra: Extra },

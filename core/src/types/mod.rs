@@ -10,6 +10,8 @@ mod message;
 mod request;
 mod response;
 mod text;
+#[cfg(feature = "uniffi")]
+mod uniffi;
 mod usage;
 
 pub use chunk::{ChatCompletionChunk, ChunkChoice, Delta, FunctionDelta, ToolCallDelta};

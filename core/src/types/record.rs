@@ -131,9 +131,11 @@ macro_rules! record {
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq)]
+        #[cfg_attr(feature = "uniffi", derive(uniffi::Record))]
         pub struct $name {
-            $( $(#[$field_meta])* pub $field: $ty, )*
+            $( $(#[$field_meta])* #[cfg_attr(feature = "uniffi", uniffi(default))] pub $field: $ty, )*
             /// Fields that this version does not know, carried unchanged.
+            #[cfg_attr(feature = "uniffi", uniffi(default))]
             pub extra: $crate::types::Extra,
         }
 

@@ -96,6 +96,7 @@ pub struct Stop(pub Vec<String>);
 
 /// Whether and which tool is to be called.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "uniffi", derive(uniffi::Enum))]
 pub enum ToolChoice {
     Auto,
     None,
@@ -108,6 +109,7 @@ pub enum ToolChoice {
 
 /// What form the answer is to have.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "uniffi", derive(uniffi::Enum))]
 pub enum ResponseFormat {
     Text,
     JsonObject,

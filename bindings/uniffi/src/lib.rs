@@ -1,0 +1,36 @@
+//! What Kotlin and Swift call. It lowers values and nothing else: the API that people see is written in `packages/kotlin` and
+//! `packages/swift`, and the types that cross are the engine's own.
+//!
+//! A call is made first and started by the first wait for it, so that it can be cancelled at any moment. Chunks are handed over in the
+//! batches that the network brings, one crossing a batch.
+
+mod call;
+mod failure;
+mod json;
+
+use std::sync::Arc;
+
+use literllm::{ChatCompletionRequest, Client, ClientConfig, RequestOptions};
+
+pub use call::NativeCall;
+pub use failure::{ErrorDetails, NativeError};
+
+uniffi::setup_scaffolding!();
+
+/// A client of the engine. Calls share its pool of connections.
+#[derive(Debug, uniffi::Object)]
+pub struct NativeClient(Client);
+
+#[uniffi::export]
+impl NativeClient {
+    #[uniffi::constructor]
+    pub fn new(config: ClientConfig) -> Result<Self, NativeError> {
+        literllm::log::init();
+        Ok(Self(Client::new(config)?))
+    }
+
+    /// A call that has not begun: wait for it with `chat` or with `next_batch`.
+    pub fn call(&self, request: ChatCompletionRequest, options: RequestOptions) -> Arc<NativeCall> {
+        NativeCall::new(self.0.clone(), request, options)
+    }
+}

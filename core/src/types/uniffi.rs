@@ -1,0 +1,86 @@
+//! How the types that are no records cross to Kotlin and Swift: open sets as strings, free JSON as its text.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use uniffi::deps::anyhow;
+
+use super::{Extra, FinishReason, Models, Role, Stop, Str};
+use crate::auth::{Credential, TokenProvider};
+use crate::providers::catalog::Host;
+
+/// Any JSON value, as its text.
+type JsonText = Value;
+/// A JSON object, as its text.
+type JsonObjectText = Map<String, Value>;
+/// A number of bytes or of things.
+type Size = usize;
+/// A key. It crosses inwards only.
+type Secret = SecretString;
+
+uniffi::custom_type!(Str, String);
+uniffi::custom_type!(Role, String);
+uniffi::custom_type!(FinishReason, String);
+
+uniffi::custom_type!(Size, u64, {
+    remote,
+    lower: |size| size as u64,
+    try_lift: |size| Ok(usize::try_from(size)?),
+});
+
+uniffi::custom_type!(JsonText, String, {
+    remote,
+    lower: |value| value.to_string(),
+    try_lift: |text| parse(&text),
+});
+
+uniffi::custom_type!(JsonObjectText, String, {
+    remote,
+    lower: |fields| Value::Object(fields).to_string(),
+    try_lift: |text| parse(&text),
+});
+
+// Empty text where there is nothing: three of these are in every chunk.
+uniffi::custom_type!(Extra, String, {
+    lower: |extra| if extra.is_empty() { String::new() } else { Value::Object(extra.iter().map(|(name, value)| (name.clone(), value.clone())).collect()).to_string() },
+    try_lift: |text| if text.is_empty() { Ok(Extra::default()) } else { parse::<JsonObjectText>(&text).map(Extra::from) },
+});
+
+// One model is its name, several are a JSON list of names.
+uniffi::custom_type!(Models, String, {
+    lower: |models| match models.all() {
+        [] => String::new(),
+        [one] => one.clone(),
+        several => serde_json::json!(several).to_string(),
+    },
+    try_lift: |text| if text.starts_with('[') { parse::<Vec<String>>(&text).map(Models::from) } else { Ok(Models::from(text)) },
+});
+
+uniffi::custom_type!(Stop, Vec<String>, {
+    lower: |stop| stop.0,
+    try_lift: |list| Ok(Stop(list)),
+});
+
+uniffi::custom_type!(Secret, String, {
+    remote,
+    lower: |key| key.expose_secret().to_owned(),
+    try_lift: |text| Ok(SecretString::from(text)),
+});
+
+// A token that the program was given elsewhere. It crosses inwards only.
+uniffi::custom_type!(TokenProvider, String, {
+    lower: |_provider| String::new(),
+    try_lift: |token| {
+        let token = SecretString::from(token);
+        Ok(TokenProvider::new(move || std::future::ready(Ok(Credential::bearer(token.clone(), None)))))
+    },
+});
+
+// A host is described by JSON, as in the catalogue.
+uniffi::custom_type!(Host, String, {
+    lower: |host| serde_json::to_string(&host).expect("a host is made of strings and flags"),
+    try_lift: |text| parse(&text),
+});
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> anyhow::Result<T> {
+    serde_json::from_str(text).map_err(|error| anyhow::anyhow!("this is not the JSON that is expected here: {error}"))
+}

@@ -1,0 +1,3 @@
+import LiterLlm
+
+print("see scripts/bench")
