@@ -322,7 +322,8 @@ impl Attempt {
             return Ok(answer);
         }
         let (status, headers) = (answer.status.as_u16(), answer.headers.clone());
-        if status == 401 {
+        // AWS refuses an expired session with 403.
+        if matches!(status, 401 | 403) {
             self.client.0.credentials.forget(&self.target.host.name);
         }
         // The status says what matters; a body that breaks off adds nothing.

@@ -6,6 +6,8 @@
 mod aws;
 mod entra;
 mod google;
+mod instant;
+mod sigv4;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -39,7 +41,7 @@ pub(crate) const PROJECT: &str = "{project}";
 pub enum Auth {
     /// Its headers, or nothing.
     Ready,
-    /// A SigV4 signature by AWS credentials.
+    /// A SigV4 signature by AWS credentials. An empty region is the profile's, and is put for `{region}` into the address.
     Aws { region: String, service: &'static str },
     /// A Google access token.
     Google,

@@ -29,8 +29,8 @@ pub(crate) enum Endpoint {
     ImdsSession,
     ImdsRole,
     ImdsCredentials,
-    /// AWS STS with a web identity.
-    StsWebIdentity,
+    /// AWS STS: a role by a web identity, or by another's signature.
+    Sts,
     /// The credentials endpoint of AWS's containers.
     Container,
 }
@@ -57,7 +57,7 @@ impl Endpoint {
                 Some(Self::ImdsRole)
             }
             ("GET", path) if path.contains(CREDENTIALS) => Some(Self::ImdsCredentials),
-            ("POST", "/") if field(body, "Action").is_some() => Some(Self::StsWebIdentity),
+            ("POST", "/") if field(body, "Action").is_some() => Some(Self::Sts),
             ("GET", path) if path.contains("/v2/credentials") || path.ends_with("/v1/credentials") => Some(Self::Container),
             _ => None,
         }
@@ -118,7 +118,7 @@ impl Endpoint {
             }
             Self::ImdsRole => text_grant(ROLE.to_owned()),
             Self::ImdsCredentials | Self::Container => json_grant(&aws_credentials(sequence, lifetime)),
-            Self::StsWebIdentity => sts(body, sequence, lifetime),
+            Self::Sts => sts(headers, body, sequence, lifetime),
         }
     }
 
@@ -130,7 +130,7 @@ impl Endpoint {
             Self::GoogleToken | Self::EntraToken | Self::GceToken => {
                 json!({"error": code.unwrap_or("invalid_grant"), "error_description": message})
             }
-            Self::StsWebIdentity => {
+            Self::Sts => {
                 let code = code.unwrap_or("InvalidIdentityToken");
                 let body = format!(
                     "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
@@ -158,19 +158,26 @@ fn aws_credentials(sequence: u64, lifetime: u64) -> Value {
         "SecretAccessKey": "mock/secret/access/key", "Token": format!("aws-session-mock-{sequence}")})
 }
 
-fn sts(body: &[u8], sequence: u64, lifetime: u64) -> Grant {
-    let missing = ["RoleArn", "WebIdentityToken"].into_iter().find(|name| field(body, name).is_none());
+fn sts(headers: &HeaderMap, body: &[u8], sequence: u64, lifetime: u64) -> Grant {
+    let action = field(body, "Action").unwrap_or_default();
+    let by_signature = action == "AssumeRole";
+    let is_signed = headers.get("authorization").is_some_and(|value| value.as_bytes().starts_with(b"AWS4-HMAC-SHA256 "));
+    let missing = match field(body, "RoleArn") {
+        None => Some("RoleArn"),
+        Some(_) if by_signature => Some("a signature").filter(|_| !is_signed),
+        Some(_) => Some("WebIdentityToken").filter(|name| field(body, name).is_none()),
+    };
     if let Some(name) = missing {
         let message = Some(format!("Missing {name}"));
         let code = Some("ValidationError".to_owned());
-        return Endpoint::StsWebIdentity.refusal(400, &ErrorText { code, message, ..ErrorText::default() });
+        return Endpoint::Sts.refusal(400, &ErrorText { code, message, ..ErrorText::default() });
     }
     let body = format!(
-        "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
-         <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIAMOCK{sequence:08}</AccessKeyId>\
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+         <{action}Result><Credentials><AccessKeyId>ASIAMOCK{sequence:08}</AccessKeyId>\
          <SecretAccessKey>mock/secret/access/key</SecretAccessKey><SessionToken>aws-session-mock-{sequence}</SessionToken>\
-         <Expiration>{}</Expiration></Credentials></AssumeRoleWithWebIdentityResult>\
-         <ResponseMetadata><RequestId>req_mock_{sequence}</RequestId></ResponseMetadata></AssumeRoleWithWebIdentityResponse>",
+         <Expiration>{}</Expiration></Credentials></{action}Result>\
+         <ResponseMetadata><RequestId>req_mock_{sequence}</RequestId></ResponseMetadata></{action}Response>",
         time_in(lifetime)
     );
     Grant { status: 200, content_type: "text/xml", body, header: None }
