@@ -134,6 +134,11 @@ fn assertion(email: &str, key: &str, key_id: Option<&str>, audience: &str, now: 
     let part = |value: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(&header), part(&claims));
 
+    sign(&signed, key)
+}
+
+/// `text` with its RS256 signature.
+fn sign(text: &str, key: &str) -> Result<String> {
     let wrong = || wrong_file("holds no RSA key in `private_key`");
     let pair = match PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| wrong())? {
         PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| wrong())?,
@@ -141,10 +146,41 @@ fn assertion(email: &str, key: &str, key_id: Option<&str>, audience: &str, now: 
         _ => return Err(wrong()),
     };
     let mut signature = vec![0; pair.public().modulus_len()];
-    pair.sign(&RSA_PKCS1_SHA256, &ring::rand::SystemRandom::new(), signed.as_bytes(), &mut signature).map_err(|_| wrong())?;
-    Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+    pair.sign(&RSA_PKCS1_SHA256, &ring::rand::SystemRandom::new(), text.as_bytes(), &mut signature).map_err(|_| wrong())?;
+    Ok(format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
 }
 
 fn wrong_file(what: &str) -> Error {
     Error::new(ErrorKind::Authentication, format!("the Google credentials file {what} (GOOGLE_APPLICATION_CREDENTIALS)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = include_str!("../../tests/data/rfc7515-appendix-a2.pem");
+
+    #[test]
+    fn the_example_of_rfc_7515_is_signed_as_printed_there() {
+        let text = "eyJhbGciOiJSUzI1NiJ9.\
+            eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let signature = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdb\
+            F9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12j\
+            zDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+        assert_eq!(sign(text, KEY).unwrap(), format!("{text}.{signature}"));
+    }
+
+    #[test]
+    fn an_assertion_names_the_account_and_the_key() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+        let token = assertion("me@p.example", KEY, Some("k1"), "https://t.example/token", now).unwrap();
+        let part = |at: usize| -> serde_json::Value {
+            let part = token.split('.').nth(at).unwrap();
+            serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+        };
+        assert_eq!(part(0), json!({ "alg": "RS256", "typ": "JWT", "kid": "k1" }));
+        let claims = json!({ "iss": "me@p.example", "scope": SCOPE, "aud": "https://t.example/token", "iat": 1000, "exp": 4600 });
+        assert_eq!(part(1), claims);
+        assert_eq!(assertion("e", "no key", None, "a", now).unwrap_err().kind(), ErrorKind::Authentication);
+    }
 }

@@ -251,3 +251,23 @@ fn form(fields: &[(&str, &str)]) -> String {
 fn form_header() -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_renewed_well_before_its_end() {
+        let begun = SystemTime::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let held = Held::new(Credential::bearer("t", Some(after(3600))));
+        assert!(held.is_fresh(after(3400)));
+        assert!(!held.is_fresh(after(3430)) && held.is_usable(after(3430)));
+        assert!(!held.is_usable(after(3595)));
+        // One with a short life is renewed half way.
+        let held = Held::new(Credential::bearer("t", Some(after(100))));
+        assert!(held.is_fresh(after(45)) && !held.is_fresh(after(55)));
+        let held = Held::new(Credential::bearer("t", None));
+        assert!(!held.is_fresh(begun) && !held.is_usable(begun));
+    }
+}

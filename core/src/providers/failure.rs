@@ -24,7 +24,11 @@ impl Failure {
         if let Some(error) = value.get("error").filter(|error| is_truthy(error)) {
             return Some(match error {
                 Value::String(message) => Self {
-                    message: value.get("message").and_then(Value::as_str).unwrap_or(message).to_owned(),
+                    message: ["message", "error_description"]
+                        .iter()
+                        .find_map(|name| value.get(name)?.as_str())
+                        .unwrap_or(message)
+                        .to_owned(),
                     kind: text(value.get("type")),
                     code: text(value.get("code")),
                     param: None,

@@ -1,0 +1,212 @@
+//! Tokens that the engine fetches by itself, from endpoints of the mock: Google's, Entra ID's, and a program's own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use literllm::{ChatCompletionRequest, Client, ClientConfig, Credential, Error, ErrorKind, TokenProvider};
+use literllm_mock::{Mock, Options};
+use serde_json::{Value, json};
+
+const KEY: &str = include_str!("data/rfc7515-appendix-a2.pem");
+const VERTEX: &str = "vertex_ai/gemini-2.5-flash";
+
+async fn mock() -> Mock {
+    Mock::start(Options::default()).await.expect("a mock")
+}
+
+/// A client of one provider at the mock, with these settings.
+#[allow(clippy::needless_pass_by_value)]
+fn client(mock: &Mock, provider: &str, settings: Value) -> Client {
+    Client::new(config(mock, provider, &settings)).expect("a client")
+}
+
+fn config(mock: &Mock, provider: &str, settings: &Value) -> ClientConfig {
+    let mut config = json!({ "base_urls": {}, "settings": {}, "max_retries": 0 });
+    config["base_urls"][provider] = mock.url().into();
+    config["settings"][provider] = settings.clone();
+    ClientConfig::from_json(&config.to_string()).expect("a configuration")
+}
+
+async fn ask(client: &Client, model: &str) -> Result<String, Error> {
+    client.chat(ChatCompletionRequest::new(model, ["x"])).await.map(|answer| answer.text().to_owned())
+}
+
+/// What the mock was asked: each request's path without its query, and the end of its token.
+fn seen(mock: &Mock) -> Vec<(String, String)> {
+    let token = |headers: &[(String, String)]| {
+        headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    let path = |path: &str| path.split('?').next().unwrap_or_default().to_owned();
+    mock.log(None).iter().map(|seen| (path(&seen.path), token(&seen.headers))).collect()
+}
+
+/// How often the mock was asked at a path that ends so.
+fn asked(mock: &Mock, end: &str) -> usize {
+    seen(mock).iter().filter(|(path, _)| path.ends_with(end)).count()
+}
+
+/// A service account's file whose token endpoint is the mock's, with what it is to do there.
+fn service_account(mock: &Mock, behaviour: &str) -> Value {
+    let file = json!({
+        "type": "service_account", "project_id": "from-the-file", "client_email": "me@p.example",
+        "private_key": KEY, "private_key_id": "k1", "token_uri": format!("{}{behaviour}/token", mock.url()),
+    });
+    file.to_string().into()
+}
+
+#[tokio::test]
+async fn a_service_account_gets_one_token_for_many_calls_and_names_the_project() {
+    let mock = mock().await;
+    let client = client(&mock, "vertex_ai", json!({ "credentials": service_account(&mock, "") }));
+    let calls = (0..8).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move { ask(&client, VERTEX).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.expect("no panic").expect("an answer");
+    }
+    assert_eq!(asked(&mock, "/token"), 1);
+    let path = "/v1/projects/from-the-file/locations/global/publishers/google/models/gemini-2.5-flash:generateContent";
+    let calls: Vec<_> = seen(&mock).into_iter().filter(|(seen, _)| seen == path).collect();
+    assert_eq!(calls.len(), 8, "{:?}", seen(&mock));
+    assert!(calls.iter().all(|(_, token)| !token.is_empty() && *token == calls[0].1), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_is_fetched_anew() {
+    let mock = mock().await;
+    let settings = json!({ "credentials": service_account(&mock, "/mock/expires_in=5"), "project": "p" });
+    let client = client(&mock, "vertex_ai", settings);
+    for _ in 0..2 {
+        ask(&client, VERTEX).await.expect("an answer");
+    }
+    assert_eq!(asked(&mock, "/token"), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_was_refused_is_forgotten() {
+    let mock = mock().await;
+    let mut config = config(&mock, "vertex_ai", &json!({ "credentials": service_account(&mock, ""), "project": "p" }));
+    config.base_urls.insert("vertex_ai".to_owned(), format!("{}/mock/id=refused,status=401,fail_times=1", mock.url()));
+    let client = Client::new(config).expect("a client");
+    assert_eq!(ask(&client, VERTEX).await.unwrap_err().kind(), ErrorKind::Authentication);
+    ask(&client, VERTEX).await.expect("an answer");
+    assert_eq!(asked(&mock, "/token"), 2);
+}
+
+#[tokio::test]
+async fn a_users_refresh_token_is_exchanged() {
+    let mock = mock().await;
+    let file = json!({
+        "type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
+        "token_uri": format!("{}/token", mock.url()),
+    });
+    let client = client(&mock, "vertex_ai", json!({ "credentials": file.to_string(), "project": "p" }));
+    ask(&client, VERTEX).await.expect("an answer");
+    assert_eq!(asked(&mock, "/token"), 1);
+}
+
+#[tokio::test]
+async fn googles_machines_tell_token_and_project() {
+    if std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS").is_some() {
+        println!("skipped: GOOGLE_APPLICATION_CREDENTIALS is set, and comes first");
+        return;
+    }
+    let mock = mock().await;
+    let host = mock.url().trim_start_matches("http://").to_owned();
+    let client =
+        client(&mock, "vertex_ai", json!({ "metadata_host": host, "config_dir": "/nowhere", "location": "us-central1" }));
+    ask(&client, VERTEX).await.expect("an answer");
+    let seen = seen(&mock);
+    assert_eq!(asked(&mock, "/service-accounts/default/token"), 1, "{seen:?}");
+    assert!(
+        seen.last().is_some_and(|(path, _)| path.starts_with("/v1/projects/mock-project/locations/us-central1/")),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn entra_id_gives_a_token_for_a_client_secret() {
+    let mock = mock().await;
+    let settings = json!({ "authority_host": mock.url(), "tenant_id": "t", "client_id": "c", "client_secret": "s&=" });
+    for (provider, model) in [("azure", "azure/dep"), ("azure_ai", "azure_ai/grok-4")] {
+        let client = client(&mock, provider, settings.clone());
+        for _ in 0..2 {
+            ask(&client, model).await.expect("an answer");
+        }
+    }
+    assert_eq!(asked(&mock, "/t/oauth2/v2.0/token"), 2);
+    let calls: Vec<_> = seen(&mock).into_iter().filter(|(path, _)| path.ends_with("/chat/completions")).collect();
+    assert!(calls.len() == 4 && calls.iter().all(|(_, token)| !token.is_empty()), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_federated_token_stands_for_the_secret() {
+    let mock = mock().await;
+    let file = std::env::temp_dir().join(format!("literllm-federated-{}", std::process::id()));
+    std::fs::write(&file, "header.claims.signature\n").expect("a temporary file");
+    let settings = json!({ "authority_host": mock.url(), "tenant_id": "t", "client_id": "c", "federated_token_file": file });
+    ask(&client(&mock, "azure", settings), "azure/dep").await.expect("an answer");
+    std::fs::remove_file(&file).expect("the temporary file is there");
+    let log = mock.log(None);
+    let body = log[0].body.get();
+    assert!(body.contains("client_assertion=header.claims.signature") && !body.contains("client_secret"), "{body}");
+}
+
+#[tokio::test]
+async fn a_programs_own_tokens_come_first_and_are_kept_until_they_end() {
+    let mock = mock().await;
+    for (provider, model) in [("vertex_ai", VERTEX), ("azure", "azure/dep")] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let mut config = config(&mock, provider, &json!({}));
+        let own = TokenProvider::new(move || {
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            // The first has an end in an hour, so that no second is asked for.
+            async move { Ok(Credential::bearer(format!("own-{number}"), Some(SystemTime::now() + Duration::from_secs(3600)))) }
+        });
+        config.token_providers.insert(provider.to_owned(), own);
+        if provider == "vertex_ai" {
+            config.settings.insert(provider.to_owned(), [("project".to_owned(), "p".into())].into());
+        }
+        let client = Client::new(config).expect("a client");
+        for _ in 0..3 {
+            ask(&client, model).await.expect("an answer");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "{provider}");
+    }
+    assert!(seen(&mock).iter().all(|(_, token)| token.ends_with("wn-0")), "{:?}", seen(&mock));
+}
+
+#[tokio::test]
+async fn a_callers_own_header_is_left_as_it_is() {
+    let mock = mock().await;
+    let mut config = config(&mock, "vertex_ai", &json!({ "credentials": service_account(&mock, ""), "project": "p" }));
+    config.headers.insert("authorization".to_owned(), "Bearer mine".to_owned());
+    ask(&Client::new(config).expect("a client"), VERTEX).await.expect("an answer");
+    assert_eq!(asked(&mock, "/token"), 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_says_why_and_one_that_is_down_may_be_asked_again() {
+    let mock = mock().await;
+    for (behaviour, kind, is_retryable) in [
+        ("/mock/status=400,error_message=No_such_account", ErrorKind::Authentication, false),
+        ("/mock/status=503", ErrorKind::Overloaded, true),
+    ] {
+        let settings = json!({ "credentials": service_account(&mock, behaviour), "project": "p" });
+        let error = ask(&client(&mock, "vertex_ai", settings), VERTEX).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (kind, is_retryable), "{error}");
+        assert_eq!(error.provider(), Some("vertex_ai"));
+        assert!(is_retryable || error.message().contains("No_such_account"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_no_provider_has_is_a_mistake_told_at_once() {
+    let config = json!({ "settings": { "vertex_ai": { "projekt": "p" } } }).to_string();
+    let error = Client::new(ClientConfig::from_json(&config).expect("a configuration")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    assert!(error.message().contains("projekt") && error.message().contains("project"), "{error}");
+}
