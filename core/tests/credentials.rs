@@ -180,6 +180,20 @@ async fn a_programs_own_tokens_come_first_and_are_kept_until_they_end() {
 }
 
 #[tokio::test]
+async fn a_server_of_this_machine_is_asked_without_credentials() {
+    let set = ["AZURE_TENANT_ID", "AZURE_AD_TOKEN", "AZURE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "VERTEXAI_PROJECT"];
+    if set.iter().any(|name| std::env::var_os(name).is_some()) {
+        println!("skipped: one of {set:?} is set");
+        return;
+    }
+    let mock = mock().await;
+    for (provider, model) in [("vertex_ai", VERTEX), ("azure", "azure/dep")] {
+        ask(&client(&mock, provider, json!({})), model).await.expect("an answer");
+    }
+    assert!(seen(&mock).iter().all(|(_, token)| token.is_empty()), "{:?}", seen(&mock));
+}
+
+#[tokio::test]
 async fn a_callers_own_header_is_left_as_it_is() {
     let mock = mock().await;
     let mut config = config(&mock, "vertex_ai", &json!({ "credentials": service_account(&mock, ""), "project": "p" }));

@@ -4,9 +4,15 @@ use http::Method;
 
 use super::{Credential, Source, form, form_header, granted};
 use crate::error::{Error, ErrorKind, Result};
+use crate::providers::Target;
 
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 const SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+
+/// Whether the client or the environment names a source of credentials.
+pub(super) fn is_set(target: &Target) -> bool {
+    ["tenant_id", "token"].iter().any(|name| target.setting(name).is_some())
+}
 
 pub(super) async fn credential(source: &Source<'_>) -> Result<Credential> {
     let setting = |name: &str| source.target.setting(name);

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::{Credential, Source, form, form_header, granted};
 use crate::error::{Error, ErrorKind, Result};
+use crate::providers::Target;
 
 const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -38,6 +39,11 @@ enum File {
     },
     #[serde(other)]
     Other,
+}
+
+/// Whether the client or the environment names a source of credentials.
+pub(crate) fn is_set(target: &Target) -> bool {
+    ["credentials", "metadata_host"].iter().any(|name| target.setting(name).is_some())
 }
 
 pub(super) async fn credential(source: &Source<'_>) -> Result<Credential> {

@@ -5,7 +5,7 @@
 
 mod aws;
 mod entra;
-mod google;
+pub(crate) mod google;
 mod instant;
 mod sigv4;
 
@@ -143,6 +143,9 @@ impl Credentials {
         if outgoing.auth == Auth::Ready || outgoing.headers.contains_key(AUTHORIZATION) {
             return Ok(());
         }
+        if source.needs_none(&outgoing.auth) {
+            return Ok(());
+        }
         let auth = outgoing.auth.clone();
         if outgoing.url.contains(PROJECT) {
             let slot = self.slot(&source.target.host.name);
@@ -209,6 +212,16 @@ impl Slot {
 }
 
 impl Source<'_> {
+    /// A server of this machine that nobody gave credentials for wants none.
+    fn needs_none(&self, auth: &Auth) -> bool {
+        let is_set = match auth {
+            Auth::Google => google::is_set(self.target),
+            Auth::Entra => entra::is_set(self.target),
+            Auth::Aws { .. } | Auth::Ready => true,
+        };
+        !is_set && self.token_provider.is_none() && self.target.is_loopback()
+    }
+
     /// Asks a token endpoint or a metadata server. An answer that is no success is an error of kind `authentication`.
     async fn ask(&self, method: Method, url: String, headers: HeaderMap, body: impl Into<Bytes>) -> Result<String> {
         const CAP: usize = 1024 * 1024;

@@ -137,6 +137,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::providers::Target;
     use crate::providers::tests::target;
     use crate::types::ChatCompletionRequest;
 
@@ -181,8 +182,7 @@ mod tests {
     #[test]
     fn without_a_key_entra_is_asked() {
         let request = ChatCompletionRequest::new("azure/d", ["x"]);
-        let mut target = target("azure/d", &[]);
-        target.key = None;
+        let target = Target { key: None, ..target("azure/d", &[]) };
         let call = Call { request: &request, target: &target, stream: true, drop_unsupported: false };
         assert_eq!(AzureOpenAi.request(&call).unwrap().auth, Auth::Entra);
     }

@@ -66,8 +66,12 @@ impl Failure {
 
     /// The error of an answer with an error status.
     pub(crate) fn with_status(self, status: u16, headers: &HeaderMap, body: &str) -> Error {
-        // `server_error` says less than the status does.
-        let kind = self.by_words().filter(|kind| *kind != ErrorKind::Server).unwrap_or_else(|| by_status(status));
+        let kind = match (self.by_words(), by_status(status)) {
+            // `server_error` and `invalid_request_error` say less than the status does.
+            (Some(ErrorKind::Server) | None, by_status) => by_status,
+            (Some(ErrorKind::InvalidRequest), by_status) if by_status != ErrorKind::Server => by_status,
+            (Some(by_words), _) => by_words,
+        };
         let retryable = match kind {
             ErrorKind::RateLimited => !self.is_out_of_money(),
             ErrorKind::InvalidRequest | ErrorKind::NotFound => matches!(status, 408 | 409 | 425),

@@ -108,6 +108,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whether it is a server of this machine: such a one may want no key.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = self.base_url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+        host.is_some_and(|host| host == "localhost" || host == "[::1]" || host.starts_with("127."))
+    }
+
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(|value| value.expose_secret().trim())
     }

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::gemini::{self, PieceReader, Service};
 use super::{Call, Outgoing, Provider, Translator, anthropic, json_body, key_header, percent_encoded};
-use crate::auth::{Auth, PROJECT};
+use crate::auth::{Auth, PROJECT, google};
 use crate::decode::Framing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::ChatCompletion;
@@ -63,12 +63,7 @@ fn is_claude(call: &Call<'_>) -> bool {
 
 /// A given key is an access token, or an API key (express mode). Without either the client finds credentials.
 fn authorise(call: &Call<'_>, headers: &mut HeaderMap) -> Result<Auth> {
-    let Some(key) = &call.target.key else {
-        let nothing_to_go_by = !call.target.is_default_url
-            && ["project", "credentials", "metadata_host"].iter().all(|name| call.target.setting(name).is_none());
-        // A server of the caller's own may want none.
-        return Ok(if nothing_to_go_by { Auth::Ready } else { Auth::Google });
-    };
+    let Some(key) = &call.target.key else { return Ok(Auth::Google) };
     if is_api_key(key.expose_secret()) {
         // The key tells the project, too.
         key_header(headers, HeaderName::from_static("x-goog-api-key"), "", key)?;
@@ -96,10 +91,11 @@ fn place(call: &Call<'_>, auth: &Auth) -> String {
         location => format!("https://{location}-aiplatform.googleapis.com"),
     };
     let version = if gemini::is_version(base.rsplit('/').next().unwrap_or_default()) { "" } else { "/v1" };
-    let project = target.setting("project").map(percent_encoded).or_else(|| (*auth == Auth::Google).then(|| PROJECT.to_owned()));
+    // The credentials tell the project where nobody else does. A replaced base URL may hold it.
+    let is_told = *auth == Auth::Google && (target.is_default_url || google::is_set(target));
+    let project = target.setting("project").map(percent_encoded).or_else(|| is_told.then(|| PROJECT.to_owned()));
     match project {
         Some(project) => format!("{base}{version}/projects/{project}/locations/{location}"),
-        // A replaced base URL may hold it.
         None => format!("{base}{version}"),
     }
 }
