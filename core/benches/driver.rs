@@ -1,0 +1,153 @@
+//! Measures one client in this process, the server being another: CPU time a chunk, the time to the first token, memory, threads.
+//!
+//! `<program> <client> cpu|first|many <base URL> <streams>` prints one line that `scripts/bench.d/rust` reads. Each client asks for the
+//! same stream and reads every chunk's text, so that what was read can be compared.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// What every client asks for.
+pub const MODEL: &str = "gpt-4o";
+pub const PROMPT: &str = "Tell me a story about a lighthouse";
+
+/// A client that can read one stream.
+pub trait Streams: Send + Sync + 'static {
+    fn stream(&self) -> impl Future<Output = Seen> + Send;
+}
+
+/// What a client saw of a stream.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    pub chunks: usize,
+    pub text: usize,
+    pub first_text: Option<Instant>,
+}
+
+impl Seen {
+    pub fn chunk(&mut self, text: &str) {
+        self.chunks += 1;
+        self.text += text.len();
+        if !text.is_empty() && self.first_text.is_none() {
+            self.first_text = Some(Instant::now());
+        }
+    }
+}
+
+/// The program's arguments.
+#[derive(Debug)]
+pub struct Job {
+    pub client: String,
+    pub base_url: String,
+    what: String,
+    streams: usize,
+}
+
+impl Job {
+    pub fn from_args() -> Self {
+        let mut args = std::env::args().skip(1);
+        let mut next = |what: &str| args.next().unwrap_or_else(|| panic!("{what} is missing"));
+        Self {
+            client: next("the client's name"),
+            what: next("cpu, first or many"),
+            base_url: next("the base URL"),
+            streams: next("the number of streams").parse().expect("a number of streams"),
+        }
+    }
+
+    /// Measures what was asked for and prints it.
+    pub fn run(&self, client: impl Streams) {
+        match self.what.as_str() {
+            "cpu" => one_thread(self.cpu(client)),
+            "first" => one_thread(self.first(client)),
+            "many" => two_threads(self.many(client)),
+            other => panic!("{other} is none of cpu, first, many"),
+        }
+    }
+
+    async fn cpu(&self, client: impl Streams) {
+        for _ in 0..2 {
+            client.stream().await;
+        }
+        let before = cpu_time();
+        let (mut chunks, mut text) = (0, 0);
+        for _ in 0..self.streams {
+            let seen = client.stream().await;
+            chunks += seen.chunks;
+            text += seen.text;
+        }
+        let spent = cpu_time() - before;
+        #[allow(clippy::cast_precision_loss)]
+        let each = spent.as_secs_f64() * 1e6 / chunks as f64;
+        println!("{} {each:.4} {:.2} {chunks} {text}", self.client, peak_memory());
+    }
+
+    async fn first(&self, client: impl Streams) {
+        let mut times = Vec::new();
+        for at in 0..self.streams + 10 {
+            let started = Instant::now();
+            let first = client.stream().await.first_text.expect("the mock says something");
+            if at >= 10 {
+                times.push(first - started);
+            }
+        }
+        times.sort_unstable();
+        println!("{} {:.1}", self.client, times[times.len() / 2].as_secs_f64() * 1e6);
+    }
+
+    async fn many(&self, client: impl Streams) {
+        let client = std::sync::Arc::new(client);
+        client.stream().await;
+        let threads = threads();
+        let tasks: Vec<_> = (0..self.streams)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.stream().await })
+            })
+            .collect();
+        let (mut complete, mut chunks) = (0, Vec::new());
+        let mut most_threads = threads;
+        for task in tasks {
+            let seen = task.await.expect("a stream does not panic");
+            complete += usize::from(seen.text > 0);
+            chunks.push(seen.chunks);
+            most_threads = most_threads.max(self::threads());
+        }
+        chunks.sort_unstable();
+        let whole = chunks.iter().filter(|&&count| Some(&count) == chunks.last()).count();
+        println!("{} {} {:.1} {threads} {most_threads}", self.client, complete.min(whole), peak_memory());
+    }
+}
+
+fn one_thread(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work);
+}
+
+fn two_threads(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(work);
+}
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().expect("a process has not run for a negative time"),
+        time.tv_nsec.try_into().expect("nanoseconds of a second fit"),
+    )
+}
+
+/// The most memory this process held, in MiB; 0 where the system does not say.
+fn peak_memory() -> f64 {
+    status("VmHWM:") / 1024.0
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn threads() -> usize {
+    status("Threads:") as usize
+}
+
+fn status(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0)
+}
