@@ -77,7 +77,7 @@ impl Job {
             chunks += seen.chunks;
             text += seen.text;
         }
-        let spent = cpu_time() - before;
+        let spent = cpu_time().saturating_sub(before);
         #[allow(clippy::cast_precision_loss)]
         let each = spent.as_secs_f64() * 1e6 / chunks as f64;
         println!("{} {each:.4} {:.2} {chunks} {text}", self.client, peak_memory());

@@ -73,24 +73,15 @@ pub(crate) struct Answer {
 
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
-    body: reqwest::Body,
+    answer: reqwest::Response,
     _place: Place,
 }
 
 impl AnswerBody {
     /// The next bytes; `None` at the end.
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, reqwest::Error>>> {
-        loop {
-            return match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(bytes) => Poll::Ready(Some(Ok(bytes))),
-                    Err(_trailers) => continue,
-                },
-            };
-        }
+        // It keeps nothing between polls, so it may be made anew each time.
+        std::pin::pin!(self.answer.chunk()).poll(cx).map(Result::transpose)
     }
 
     /// The whole body, up to `cap` bytes.
@@ -153,8 +144,8 @@ impl Transport {
                     return Err(Error::new(ErrorKind::Timeout, message));
                 }
             };
-            let answer = match answer {
-                Ok(answer) => http::Response::from(answer),
+            let mut answer = match answer {
+                Ok(answer) => answer,
                 // The server takes fewer streams than it was given, and did not look at this one.
                 Err(error) if refusals < MOST_REFUSALS && is_refused_stream(&error) => {
                     refusals += 1;
@@ -165,8 +156,8 @@ impl Transport {
             if answer.version() != Version::HTTP_2 {
                 host.speaks_http1.store(true, Ordering::Release);
             }
-            let (parts, body) = answer.into_parts();
-            return Ok(Answer { status: parts.status, headers: parts.headers, body: AnswerBody { body, _place: place } });
+            let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+            return Ok(Answer { status, headers, body: AnswerBody { answer, _place: place } });
         }
     }
 

@@ -152,7 +152,7 @@ impl EventStreamDecoder {
             State::Broken => return Ok(()),
             State::Start | State::Frames => return on_event(Event { kind: EventKind::Unterminated, name: "", data: "".into() }),
         };
-        on_event(Event { kind, name: "", data: String::from_utf8_lossy(&last) })
+        on_event(Event { kind, name: "", data: super::text(&last) })
     }
 
     /// The length of the frame that `bytes` begin with, if all of it is there.
@@ -221,7 +221,7 @@ fn event<'a>(frame: &Frame<'a>) -> Result<Event<'a>, Flaw> {
             _ => {}
         }
     }
-    let payload = || String::from_utf8_lossy(frame.payload);
+    let payload = || super::text(frame.payload);
     Ok(match message_type {
         "event" => Event { kind: EventKind::Message, name, data: payload() },
         "exception" => Event { kind: EventKind::Stray, name, data: payload() },

@@ -66,7 +66,7 @@ impl JsonArrayDecoder {
         if last.is_empty() {
             return Ok(());
         }
-        on_event(Event { kind: EventKind::Unterminated, name: "", data: String::from_utf8_lossy(&last) })
+        on_event(Event { kind: EventKind::Unterminated, name: "", data: super::text(&last) })
     }
 
     fn element<E: From<TooLarge>>(
@@ -75,10 +75,10 @@ impl JsonArrayDecoder {
         on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.element.is_empty() {
-            return on_event(Event { kind: EventKind::Message, name: "", data: String::from_utf8_lossy(tail) });
+            return on_event(Event { kind: EventKind::Message, name: "", data: super::text(tail) });
         }
         self.extend(tail)?;
-        let result = on_event(Event { kind: EventKind::Message, name: "", data: String::from_utf8_lossy(&self.element) });
+        let result = on_event(Event { kind: EventKind::Message, name: "", data: super::text(&self.element) });
         self.element.clear();
         result
     }

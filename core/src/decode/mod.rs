@@ -117,6 +117,12 @@ impl Decoder {
     }
 }
 
+/// Bytes as text; those that are no UTF-8 become U+FFFD.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // Replacing is slow even where there is nothing to replace.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 fn trim_ascii_start(bytes: &[u8]) -> &[u8] {
     let blank = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
     &bytes[blank..]

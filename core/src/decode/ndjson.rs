@@ -58,5 +58,5 @@ fn emit<E>(kind: EventKind, line: &[u8], on_event: &mut impl FnMut(Event<'_>) ->
     if line.is_empty() {
         return Ok(());
     }
-    on_event(Event { kind, name: "", data: String::from_utf8_lossy(line) })
+    on_event(Event { kind, name: "", data: super::text(line) })
 }

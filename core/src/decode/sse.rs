@@ -188,7 +188,7 @@ impl SseDecoder {
 }
 
 fn message<'a>(kind: EventKind, name: &'a str, data: &'a [u8]) -> Event<'a> {
-    Event { kind, name, data: String::from_utf8_lossy(data) }
+    Event { kind, name, data: super::text(data) }
 }
 
 /// The value of `line` if its field is `name`: what stands behind the colon less one space, or nothing where there is no colon.

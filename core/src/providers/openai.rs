@@ -2,6 +2,7 @@
 //!
 //! It is one tolerant dialect: every odd shape is read whatever host it is said to come from, since gateways relay them.
 
+mod template;
 mod wire;
 
 use std::borrow::Cow;
@@ -19,6 +20,7 @@ use crate::stream::{Emitter, ToolPiece};
 use crate::types::{
     ChatCompletion, ChatCompletionRequest, ChunkChoice, Delta, FinishReason, Role, Str, StreamOptions, ThinkingBlock, Usage,
 };
+use template::Template;
 use wire::{Loose, WireChoice, WireChunk, WireDelta, WireToolCall};
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Provider for OpenAi {
 
     fn translator(&self, call: &Call<'_>) -> Box<dyn Translator> {
         let quirks = &call.target.host.quirks;
-        Box::new(ChunkReader { reasoning_excluded: quirks.reasoning_excluded_from_completion, lenient_end: quirks.lenient_end })
+        Box::new(ChunkReader::new(quirks.reasoning_excluded_from_completion, quirks.lenient_end))
     }
 
     fn answer(&self, body: &str, call: &Call<'_>) -> Result<ChatCompletion> {
@@ -60,8 +62,7 @@ impl Provider for OpenAi {
         }
         // A whole answer goes the way of a stream of one event, so that both mean the same.
         let mut out = Emitter::new(call.target.model.clone(), 1, true);
-        let mut reader =
-            ChunkReader { reasoning_excluded: call.target.host.quirks.reasoning_excluded_from_completion, lenient_end: false };
+        let mut reader = ChunkReader::new(call.target.host.quirks.reasoning_excluded_from_completion, false);
         reader.whole(body, &mut out)?;
         out.close();
         Ok(out.answer().to_completion())
@@ -134,6 +135,7 @@ fn drop_unsupported(body: &mut ChatCompletionRequest, field: &str, call: &Call<'
 struct ChunkReader {
     reasoning_excluded: bool,
     lenient_end: bool,
+    template: Template,
 }
 
 impl Translator for ChunkReader {
@@ -167,7 +169,15 @@ impl Translator for ChunkReader {
 }
 
 impl ChunkReader {
+    fn new(reasoning_excluded: bool, lenient_end: bool) -> Self {
+        Self { reasoning_excluded, lenient_end, template: Template::default() }
+    }
+
     fn chunk(&mut self, data: &str, out: &mut Emitter) -> Result<()> {
+        if self.template.say(data, out) {
+            return Ok(());
+        }
+        self.template.forget();
         let chunk = match serde_json::from_str::<WireChunk<'_>>(data) {
             Ok(chunk) => chunk,
             Err(error) => {
@@ -183,6 +193,7 @@ impl ChunkReader {
         if chunk.choices.iter().any(|choice| choice.delta.is_none() && choice.message.is_some()) {
             return self.whole(data, out);
         }
+        self.template.learn(data, &chunk);
         self.read(chunk, out)
     }
 

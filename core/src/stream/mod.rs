@@ -144,21 +144,21 @@ impl ChatStream {
     /// As [`Self::next`], for those who poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ChatCompletionChunk>>> {
         let inner = &mut *self.0;
-        ready!(inner.fill(cx));
+        ready!(inner.fill(cx, 1));
         Poll::Ready(inner.emitter.pop().map(Ok).or_else(|| inner.take_error().map(Err)))
     }
 
     /// As [`Self::next_batch`], for those who poll.
     pub fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Vec<ChatCompletionChunk>>>> {
         let inner = &mut *self.0;
-        ready!(inner.fill(cx));
+        ready!(inner.fill(cx, BATCH));
         Poll::Ready(if inner.emitter.ready() > 0 { Some(Ok(inner.emitter.take_ready())) } else { inner.take_error().map(Err) })
     }
 
     /// Waits until there is a chunk, the end, or an error, and hands the error out.
     pub(crate) async fn begin(&mut self) -> Result<()> {
         let waiting = Waiting(self);
-        std::future::poll_fn(|cx| waiting.0.0.fill(cx)).await;
+        std::future::poll_fn(|cx| waiting.0.0.fill(cx, 1)).await;
         let inner = &mut *waiting.0.0;
         if inner.emitter.ready() > 0 {
             return Ok(());
@@ -191,10 +191,10 @@ impl Drop for Waiting<'_> {
 }
 
 impl Inner {
-    /// Ready once a chunk is there, or the stream is over.
-    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready once a chunk is there, or the stream is over. While bytes are there it reads on until `enough` chunks are.
+    fn fill(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<()> {
         loop {
-            if self.emitter.ready() >= BATCH {
+            if self.emitter.ready() >= enough {
                 return Poll::Ready(());
             }
             match self.state {

@@ -158,8 +158,10 @@ pub(super) struct WireChunk<'a> {
     pub usage: Option<Value>,
     pub system_fingerprint: Loose<'a>,
     pub service_tier: Loose<'a>,
-    error: Option<Value>,
-    is_error_object: bool,
+    pub error: Option<Value>,
+    pub is_error_object: bool,
+    /// Random text against traffic analysis.
+    pub padding: Loose<'a>,
     pub extra: Extra,
 }
 
@@ -182,10 +184,7 @@ read_fields!(WireChunk, |chunk, key, map| match key {
     "system_fingerprint" => chunk.system_fingerprint = map.next_value()?,
     "service_tier" => chunk.service_tier = map.next_value()?,
     "error" => chunk.error = map.next_value::<Option<Value>>()?,
-    // Random padding against traffic analysis.
-    "obfuscation" | "p" => {
-        map.next_value::<IgnoredAny>()?;
-    }
+    "obfuscation" | "p" => chunk.padding = map.next_value()?,
     unknown => {
         let value: Value = map.next_value()?;
         if !value.is_null() {
