@@ -1,5 +1,7 @@
 //! What a provider cannot do: left out where it does not change the answer, refused by name where it does.
 
+use serde_json::Value;
+
 use super::Call;
 use crate::error::Result;
 use crate::types::ChatCompletionRequest;
@@ -7,6 +9,13 @@ use crate::types::ChatCompletionRequest;
 /// Refuses each of `fields` that is set so that the answer would be another, unless the caller would rather go without.
 pub(super) fn refuse(call: &Call<'_>, fields: &[&str]) -> Result<()> {
     fields.iter().filter(|field| changes_the_answer(call.request, field)).try_for_each(|field| call.unsupported(field))
+}
+
+/// The request's fields that are not OpenAI's, and so may be the provider's own. Such of OpenAI's as have no place in the request's type
+/// and do not change the answer are left out.
+pub(super) fn own_fields(request: &ChatCompletionRequest) -> impl Iterator<Item = (&String, &Value)> {
+    const OPENAIS: [&str; 3] = ["prompt_cache_key", "prompt_cache_retention", "safety_identifier"];
+    request.extra.iter().filter(|(name, value)| !OPENAIS.contains(&name.as_str()) && !value.is_null())
 }
 
 fn changes_the_answer(request: &ChatCompletionRequest, field: &str) -> bool {

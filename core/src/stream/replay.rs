@@ -360,3 +360,35 @@ fn recordings_cut_in_half_are_truncated_with_a_true_prefix() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Of each case that ends well, cut after every byte: it is truncated until the proof has come, and what was said till then is true.
+#[test]
+fn cases_cut_anywhere_are_truncated_with_a_true_prefix() {
+    for (dialect, case, framing) in [
+        ("anthropic", "anthropic/tool_call_after_text/upstream.sse", Framing::Sse),
+        ("anthropic", "anthropic/thinking_with_its_signature/upstream.sse", Framing::Sse),
+        ("bedrock_converse", "bedrock/tool_call_after_text/upstream.eventstream.b64", Framing::EventStream),
+        ("bedrock_converse", "bedrock/thinking_with_its_signature/upstream.eventstream.b64", Framing::EventStream),
+    ] {
+        let raw = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(case)).expect("a case");
+        let bytes = if framing == Framing::EventStream { base64_decoded(&raw) } else { raw };
+        let whole = play(dialect, framing, &bytes, || usize::MAX);
+        assert!(whole.error.is_none(), "{case}: {:?}", whole.error);
+        let mut complete = 0;
+        for length in 0..bytes.len() {
+            let cut = play(dialect, framing, &bytes[..length], || usize::MAX);
+            match &cut.error {
+                Some(error) => assert_eq!(error.kind(), ErrorKind::Truncated, "{case} cut after {length}: {error}"),
+                None => complete += 1,
+            }
+            let said = &whole.answer.choices[0].message;
+            let sofar = cut.answer.choices.first().map(|choice| choice.message.clone()).unwrap_or_default();
+            assert!(said.text().starts_with(&sofar.text()), "{case} cut after {length}");
+            for (call, whole) in sofar.tool_calls.iter().zip(&said.tool_calls) {
+                assert!(whole.function.arguments.starts_with(&call.function.arguments), "{case} cut after {length}");
+            }
+        }
+        // Only the line ends behind the last event may be missing.
+        assert!(complete <= 2, "{case} was called complete at {complete} cuts");
+    }
+}

@@ -2,10 +2,12 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::decode::{Event, EventKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Translator;
+use crate::providers::compact::compact;
 use crate::providers::failure::{self, Failure};
 use crate::providers::loose::Text;
 use crate::stream::{Emitter, ToolPiece};
@@ -33,7 +35,7 @@ enum Block {
     Tool {
         number: u32,
         /// What the block began with; it counts where no piece follows.
-        input: Option<Value>,
+        input: Option<String>,
         has_pieces: bool,
     },
     /// A server's own tool, a search result, a compaction, whatever else: not the client's business.
@@ -92,7 +94,8 @@ struct WireBlock<'a> {
     id: Text<'a>,
     #[serde(borrow)]
     name: Text<'a>,
-    input: Option<Value>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
     citations: Option<Vec<Value>>,
 }
 
@@ -252,7 +255,8 @@ impl Reader {
                 let number = self.calls;
                 self.calls += 1;
                 out.tool(0, ToolPiece { index: Some(number), id: &block.id, name: &block.name, arguments: "" });
-                Block::Tool { number, input: block.input, has_pieces: false }
+                let input = block.input.map(|input| compact(input.get())).filter(|input| input.starts_with('{'));
+                Block::Tool { number, input, has_pieces: false }
             }
             _ => Block::Skipped,
         };
@@ -352,7 +356,7 @@ fn close(block: Block, out: &mut Emitter) {
             out.delta(0, Delta { thinking_blocks: vec![thinking], ..Delta::default() });
         }
         Block::Tool { number, input, has_pieces: false } => {
-            let input = input.filter(Value::is_object).map_or_else(|| "{}".to_owned(), |input| input.to_string());
+            let input = input.unwrap_or_else(|| "{}".to_owned());
             out.tool(0, ToolPiece { index: Some(number), arguments: &input, ..ToolPiece::default() });
         }
         _ => {}

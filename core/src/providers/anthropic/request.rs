@@ -10,7 +10,7 @@ use super::thinking;
 use crate::error::{Error, ErrorKind, Result};
 use crate::partial_json;
 use crate::providers::Call;
-use crate::providers::unsupported::refuse;
+use crate::providers::unsupported::{own_fields, refuse};
 use crate::types::{
     Content, ContentPart, Extra, FileData, JsonSchemaFormat, Message, ResponseFormat, Role, Tool, ToolCall, ToolChoice,
 };
@@ -49,7 +49,7 @@ pub(crate) fn body(call: &Call<'_>) -> Result<(Map<String, Value>, Vec<String>)>
     let (mut system, turns) = turns.finish();
 
     body.extend(thinking::fields(call, max_tokens)?);
-    for (name, value) in request.extra.iter() {
+    for (name, value) in own_fields(request) {
         body.insert(name.clone(), value.clone());
     }
     let mut betas: Vec<String> = match body.shift_remove("betas") {

@@ -265,6 +265,7 @@ fn other_fields_are_mapped_passed_or_dropped() {
     let body = sent(&json!({
         "temperature": 1.7, "top_p": 0.5, "stop": ["a", "b"], "user": "u1", "n": 1, "store": true, "metadata": {"k": "v"},
         "service_tier": "default", "top_k": 5, "container": "c1", "presence_penalty": 0, "betas": ["x-1", "y-2"],
+        "prompt_cache_key": "k", "safety_identifier": "s",
     }));
     assert_eq!(
         body,

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::decode::{Event, EventKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Translator;
+use crate::providers::compact::compact;
 use crate::providers::failure::{self, Failure};
 use crate::providers::loose::Text;
 use crate::stream::{Emitter, ToolPiece};
@@ -303,8 +304,7 @@ fn read_block(block: WireBlock<'_>, calls: &mut u32, out: &mut Emitter) {
         }
     }
     if let Some(tool) = block.tool_use.filter(|tool| &*tool.kind != "server_tool_use") {
-        let input = tool.input.and_then(|input| serde_json::from_str::<Value>(input.get()).ok());
-        let arguments = input.filter(|input| !input.is_null()).map_or_else(String::new, |input| input.to_string());
+        let arguments = tool.input.map(|input| compact(input.get())).filter(|input| input.starts_with('{')).unwrap_or_default();
         out.tool(0, ToolPiece { index: Some(*calls), id: &tool.tool_use_id, name: &tool.name, arguments: &arguments });
         *calls += 1;
     }

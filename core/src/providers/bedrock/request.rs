@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Call;
 use crate::providers::anthropic::{Turns, closed_schema, json_instruction, lacks_structured_output, object_schema, thinking};
-use crate::providers::unsupported::refuse;
+use crate::providers::unsupported::{own_fields, refuse};
 use crate::types::{ResponseFormat, Tool, ToolChoice};
 
 const UNSUPPORTED: [&str; 11] = [
@@ -62,7 +62,7 @@ pub(super) fn body(call: &Call<'_>) -> Result<Map<String, Value>> {
         Some(Value::Object(fields)) => fields.clone(),
         _ => Map::new(),
     };
-    for (name, value) in request.extra.iter() {
+    for (name, value) in own_fields(request) {
         if OWN_FIELDS.contains(&name.as_str()) {
             body.insert(name.clone(), value.clone());
         } else if name != "additionalModelRequestFields" {

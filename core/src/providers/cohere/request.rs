@@ -76,7 +76,7 @@ pub(super) fn body(call: &Call<'_>) -> Result<Value> {
         set("strict_tools", tools.iter().any(is_strict).then_some(Value::Bool(true)));
     }
     set("thinking", thinking(call));
-    for (name, value) in request.extra.iter() {
+    for (name, value) in unsupported::own_fields(request) {
         match name.as_str() {
             "top_k" => set("k", Some(value.clone())),
             "thinking" => {}

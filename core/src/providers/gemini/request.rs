@@ -42,7 +42,7 @@ pub(crate) fn body(call: &Call<'_>, service: Service) -> Result<Value> {
         body.insert("toolConfig".to_owned(), json!({ "functionCallingConfig": choice }));
     }
     let mut config = generation_config(call)?;
-    for (name, value) in call.request.extra.iter() {
+    for (name, value) in unsupported::own_fields(call.request) {
         match name.as_str() {
             "top_k" => drop(config.insert("topK".to_owned(), value.clone())),
             "generation_config" | "generationConfig" => merge(&mut config, value),

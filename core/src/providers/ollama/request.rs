@@ -67,7 +67,7 @@ pub(super) fn body(call: &Call<'_>) -> Result<Value> {
     option("stop", request.stop.as_ref().map(|stop| json!(stop.0)));
     option("frequency_penalty", request.frequency_penalty.map(Value::from));
     option("presence_penalty", request.presence_penalty.map(Value::from));
-    for (name, value) in request.extra.iter() {
+    for (name, value) in unsupported::own_fields(request) {
         match name.as_str() {
             "thinking" => {}
             "options" => value.as_object().into_iter().flatten().for_each(|(name, value)| option(name, Some(value.clone()))),
