@@ -148,10 +148,11 @@ impl ChatStream {
         Poll::Ready(inner.emitter.pop().map(Ok).or_else(|| inner.take_error().map(Err)))
     }
 
-    /// As [`Self::next_batch`], for those who poll.
+    /// As [`Self::next_batch`], for those who poll. From what is ready until the next poll nobody waits.
     pub fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Vec<ChatCompletionChunk>>>> {
         let inner = &mut *self.0;
         ready!(inner.fill(cx, BATCH));
+        inner.clock.pause();
         Poll::Ready(if inner.emitter.ready() > 0 { Some(Ok(inner.emitter.take_ready())) } else { inner.take_error().map(Err) })
     }
 

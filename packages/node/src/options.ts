@@ -1,0 +1,131 @@
+/** What a client and a call can be told, in JavaScript's case and milliseconds, and how the engine hears it. */
+
+/** A host that speaks OpenAI's dialect and is not in the engine's catalogue. */
+export interface Host {
+  name: string;
+  aliases?: string[];
+  baseUrl: string;
+  /** The variables that may hold its key. */
+  keyVars?: string[];
+  baseUrlVars?: string[];
+  /** How its keys begin. */
+  keyPrefixes?: string[];
+  /** It runs on this machine and needs no key. */
+  local?: boolean;
+  quirks?: Record<string, unknown>;
+  source?: string;
+}
+
+/** A token for a provider. Without `expiresAt` (milliseconds since 1970, or a date) it is asked for again with every request. */
+export interface Token {
+  token: string;
+  expiresAt?: number | Date;
+}
+
+/** Deadlines in milliseconds; `null` or 0 switches one off. */
+export interface Timeouts {
+  /** Until the connection takes the request. 10 s unless set. */
+  connectTimeout?: number | null;
+  /** From the request to the first token; a ping or an empty role chunk is none. 10 minutes unless set. */
+  firstTokenTimeout?: number | null;
+  /** Between chunks, while the stream is read. 5 minutes unless set. */
+  idleTimeout?: number | null;
+  /** For the whole call, retries included. Off unless set. */
+  timeout?: number | null;
+}
+
+export interface Retries {
+  /** How often a call that failed before its first chunk is tried again. 2 unless set. */
+  maxRetries?: number;
+  /** The first wait in milliseconds, doubled each time and varied by chance. 500 unless set. */
+  retryBaseDelay?: number;
+  /** The longest wait in milliseconds; a provider that asks for a longer one is not waited for. 60,000 unless set. */
+  retryMaxDelay?: number;
+}
+
+export interface ClientOptions extends Timeouts, Retries {
+  /** The key of `provider`, or else of the first request's provider. It is never sent to another. */
+  apiKey?: string;
+  /** The base URL of the same provider. */
+  baseUrl?: string;
+  /** The provider that `apiKey` and `baseUrl` belong to, and that a model without a prefix is asked of. */
+  provider?: string;
+  /** Keys by provider. */
+  apiKeys?: Record<string, string>;
+  /** Base URLs by provider. */
+  baseUrls?: Record<string, string>;
+  /** What providers need to be told beside key and address, by provider and name: `{ vertex_ai: { project: "…" } }`. */
+  settings?: Record<string, Record<string, string>>;
+  /** Your own sources of tokens, by provider. A client that has one is read with `for await` only. */
+  tokenProviders?: Record<string, () => Token | Promise<Token>>;
+  /** OpenAI-compatible hosts beside those that the engine knows. */
+  hosts?: Host[];
+  /** Headers sent with every request. */
+  headers?: Record<string, string>;
+  /** A proxy for everything; an empty one for none. Unset: as the environment says. */
+  proxy?: string;
+  /** Certificates to trust beside the system's, in PEM form. */
+  rootCertificates?: string[];
+  /** A certificate that this client shows, with its chain and key, in PEM form. */
+  clientCertificate?: { certificates: string; privateKey: string };
+  userAgent?: string;
+  http1Only?: boolean;
+  /** HTTP/2 without negotiation, also over plain `http`. */
+  http2Only?: boolean;
+  /** Leave out what a provider cannot do, rather than refuse the request. */
+  dropUnsupported?: boolean;
+  /** The largest event or answer that is buffered, in bytes. 16 MiB unless set. */
+  maxEventBytes?: number;
+  /** Put prompts and answers into traces. */
+  traceContent?: boolean;
+}
+
+/** What one call may set otherwise than its client. */
+export interface CallOptions extends Timeouts, Retries {
+  headers?: Record<string, string>;
+  dropUnsupported?: boolean;
+  /** Its abort closes the connection at once. */
+  signal?: AbortSignal;
+}
+
+const durations = new Set([
+  "connectTimeout",
+  "firstTokenTimeout",
+  "idleTimeout",
+  "timeout",
+  "retryBaseDelay",
+  "retryMaxDelay",
+]);
+/** Their values' names are the caller's own. */
+const maps = new Set(["apiKeys", "baseUrls", "settings", "headers"]);
+
+/** The options as the engine's JSON; what only this side knows is left out. */
+export function toConfig(options: ClientOptions): string {
+  const { tokenProviders: _, ...config } = options;
+  return JSON.stringify(snakeCased(config));
+}
+
+/** The options of a call as the engine's JSON, if it has any. */
+export function toCallOptions(options: CallOptions | undefined): string | undefined {
+  if (!options) return undefined;
+  const { signal: _, ...rest } = options;
+  for (const _ in rest) return JSON.stringify(snakeCased(rest));
+  return undefined;
+}
+
+function snakeCased(value: object): Record<string, unknown> {
+  const snake: Record<string, unknown> = {};
+  for (const [name, item] of Object.entries(value)) {
+    if (item === undefined) continue;
+    const key = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    if (durations.has(name)) snake[key] = typeof item === "number" ? item / 1000 : item;
+    else if (maps.has(name)) snake[key] = item;
+    else if (Array.isArray(item)) snake[key] = item.map((one) => (isObject(one) ? snakeCased(one) : one));
+    else snake[key] = isObject(item) ? snakeCased(item) : item;
+  }
+  return snake;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}

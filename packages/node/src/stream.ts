@@ -1,0 +1,287 @@
+import { errorOf, type LlmError } from "./errors";
+import { awaitCall, forget, isError } from "./inbox";
+import type { NativeCall } from "./native";
+import type { ChatCompletion, ChatCompletionChunk } from "./types";
+
+/** What the engine hands over: a whole chunk; or one that is as the last whole one, but says only this text, or only this reasoning. */
+type Item = ChatCompletionChunk | string | [string];
+
+interface Waiter {
+  resolve(result: IteratorResult<ChatCompletionChunk, undefined>): void;
+  reject(error: LlmError): void;
+}
+
+const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
+
+/**
+ * An answer as it comes, chunk by chunk.
+ *
+ * `for await` reads it without ever blocking the event loop. A plain `for…of` reads it live, too, but waits for each chunk on this
+ * thread: nothing else happens meanwhile. Either way the stream is read once; leaving the loop by `break`, `return` or an error closes
+ * the connection, and so does `abort()`, the end of a `using` block, or forgetting the stream.
+ */
+export class ChatStream
+  implements AsyncIterable<ChatCompletionChunk>, Iterable<ChatCompletionChunk>, AsyncDisposable, Disposable
+{
+  readonly #call: NativeCall;
+  readonly #signal: AbortSignal | undefined;
+  readonly #blockable: boolean;
+  #items: Item[] = [];
+  #at = 0;
+  /** The last whole chunk, without what it said. */
+  #head: ChatCompletionChunk | undefined;
+  #waiters: Waiter[] = [];
+  #over = false;
+  #error: LlmError | undefined;
+  /** Whether the error has been thrown by the iteration. */
+  #told = false;
+  #reading = false;
+  #whenOver: (() => void)[] = [];
+  #onAbort: (() => void) | undefined;
+  /** What to do at news of the call. */
+  #wake: () => void;
+
+  private constructor(call: NativeCall, signal: AbortSignal | undefined, blockable: boolean) {
+    this.#call = call;
+    this.#signal = signal;
+    this.#blockable = blockable;
+    this.#wake = this.#advance;
+    if (signal) {
+      // The signal may outlive the stream and must not hold it.
+      const self = new WeakRef(this);
+      this.#onAbort = () => self.deref()?.abort();
+      signal.addEventListener("abort", this.#onAbort, { once: true });
+    }
+  }
+
+  /** @internal Resolves once the first chunk is there; an error before it is thrown. */
+  static open(call: NativeCall, signal: AbortSignal | undefined, blockable: boolean): Promise<ChatStream> {
+    const stream = new ChatStream(call, signal, blockable);
+    return new Promise((resolve, reject) => {
+      stream.#wake = () => {
+        if (!stream.#poll()) return awaitCall(call.number, stream.#wake);
+        forget(call.number);
+        stream.#wake = stream.#advance;
+        if (stream.#error) reject(stream.#error);
+        else resolve(stream);
+      };
+      stream.#wake();
+    });
+  }
+
+  /** The next chunk. */
+  next(): Promise<IteratorResult<ChatCompletionChunk, undefined>> {
+    if (this.#at < this.#items.length) return Promise.resolve({ done: false, value: this.#take() });
+    return new Promise((resolve, reject) => {
+      if (this.#waiters.length === 0 && this.#poll()) this.#settle({ resolve, reject });
+      else if (this.#waiters.push({ resolve, reject }) === 1) awaitCall(this.#call.number, this.#advance);
+    });
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<ChatCompletionChunk, undefined> {
+    this.#reading = true;
+    const iterator: AsyncIterableIterator<ChatCompletionChunk, undefined> = {
+      next: () => this.next(),
+      return: () => {
+        this.abort();
+        this.#told = true;
+        return Promise.resolve(END);
+      },
+      [Symbol.asyncIterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  /** As `for await`, but each step waits on this thread. */
+  [Symbol.iterator](): IterableIterator<ChatCompletionChunk, undefined> {
+    if (!this.#blockable) {
+      throw new TypeError(
+        "this client has token providers in JavaScript, which a plain for…of would wait for without end; use `for await`",
+      );
+    }
+    this.#reading = true;
+    const iterator: IterableIterator<ChatCompletionChunk, undefined> = {
+      next: () => {
+        if (this.#waiters.length > 0) throw new TypeError("the stream is being read with `for await` already");
+        if (this.#at === this.#items.length && !this.#over) this.#receive(this.#call.wait());
+        if (this.#at < this.#items.length) return { done: false, value: this.#take() };
+        if (!this.#error || this.#told) return END;
+        this.#told = true;
+        throw this.#error;
+      },
+      return: () => {
+        this.abort();
+        this.#told = true;
+        return END;
+      },
+      [Symbol.iterator]: () => iterator,
+    };
+    return iterator;
+  }
+
+  /**
+   * The whole answer: text, tool calls, reasoning, usage, finish reason. Reads to the end, or, where a loop is reading, waits for it to
+   * be over. Throws the error that the stream ended with.
+   */
+  async finalResponse(): Promise<ChatCompletion> {
+    if (this.#reading) {
+      if (!this.#over) await new Promise<void>((resolve) => this.#whenOver.push(resolve));
+    } else {
+      this.#reading = true;
+      while (!this.#over) await this.#batch();
+    }
+    if (this.#error) throw this.#error;
+    return this.currentResponse();
+  }
+
+  /** The answer so far: what the engine has read of it, which may be a little more than the loop has seen. */
+  currentResponse(): ChatCompletion {
+    return JSON.parse(this.#call.completion() ?? "null") as ChatCompletion;
+  }
+
+  /** Closes the connection. Whoever reads gets a `CancelledError` with what had come, unless the answer was whole already. */
+  abort(): void {
+    if (this.#over) return;
+    this.#call.cancel();
+    this.#items = [];
+    this.#at = 0;
+    this.#wake();
+    if (this.#wake !== this.#advance) return;
+    // Where nobody reads, the end is to be known all the same, and what came before it is wanted no more.
+    while (!this.#over && this.#poll());
+    this.#items = [];
+    this.#at = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.abort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.abort();
+  }
+
+  /** The chunks as bytes, one JSON object a line. Cancelling it closes the connection. */
+  toReadableStream(): ReadableStream<Uint8Array> {
+    return this.#bytes((chunk) => `${JSON.stringify(chunk)}\n`);
+  }
+
+  /** The chunks as server-sent events, as OpenAI sends them, for a web framework to return. */
+  toResponse(init: ResponseInit = {}): Response {
+    const headers = new Headers(init.headers);
+    const defaults = {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache, no-transform",
+      "x-accel-buffering": "no",
+    };
+    for (const [name, value] of Object.entries(defaults)) if (!headers.has(name)) headers.set(name, value);
+    const body = this.#bytes(
+      (chunk) => `data: ${JSON.stringify(chunk)}\n\n`,
+      "data: [DONE]\n\n",
+      ({ kind, message, status, code }) =>
+        `data: ${JSON.stringify({ error: { message, type: kind, code: code ?? null, status } })}\n\n`,
+    );
+    return new Response(body, { ...init, headers });
+  }
+
+  #bytes(
+    write: (chunk: ChatCompletionChunk) => string,
+    end = "",
+    failure?: (error: LlmError) => string,
+  ): ReadableStream<Uint8Array> {
+    this.#reading = true;
+    const encoder = new TextEncoder();
+    return new ReadableStream(
+      {
+        pull: async (controller) => {
+          try {
+            const text = (await this.#batch()).map(write).join("");
+            if (text) return controller.enqueue(encoder.encode(text));
+            if (end) controller.enqueue(encoder.encode(end));
+          } catch (error) {
+            if (!failure) throw error;
+            controller.enqueue(encoder.encode(failure(error as LlmError)));
+          }
+          controller.close();
+        },
+        cancel: () => this.abort(),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** All chunks that are there, at least one; none at the end. */
+  async #batch(): Promise<ChatCompletionChunk[]> {
+    const first = await this.next();
+    if (first.done) return [];
+    const batch = [first.value];
+    while (this.#at < this.#items.length) batch.push(this.#take());
+    return batch;
+  }
+
+  /** Asks the engine what is there; false if nothing is. */
+  #poll(): boolean {
+    if (this.#over) return true;
+    const text = this.#call.poll();
+    if (text === null) return false;
+    this.#receive(text);
+    return true;
+  }
+
+  #receive(text: string): void {
+    if (text === "") this.#end();
+    else if (isError(text)) this.#end(errorOf(text, this.#signal?.aborted ? this.#signal.reason : undefined));
+    else {
+      this.#items = JSON.parse(text) as Item[];
+      this.#at = 0;
+    }
+  }
+
+  #end(error?: LlmError): void {
+    this.#over = true;
+    this.#error = error;
+    if (this.#onAbort) this.#signal?.removeEventListener("abort", this.#onAbort);
+    for (const resolve of this.#whenOver.splice(0)) resolve();
+  }
+
+  /** Serves those who wait, as far as there is something. */
+  #advance = (): void => {
+    while (this.#waiters.length > 0) {
+      if (this.#at === this.#items.length && !this.#poll()) return;
+      this.#settle(this.#waiters.shift() as Waiter);
+    }
+    forget(this.#call.number);
+  };
+
+  /** Gives what is next, once there is something. */
+  #settle({ resolve, reject }: Waiter): void {
+    if (this.#at < this.#items.length) {
+      resolve({ done: false, value: this.#take() });
+    } else if (!this.#error || this.#told) {
+      resolve(END);
+    } else {
+      this.#told = true;
+      reject(this.#error);
+    }
+  }
+
+  #take(): ChatCompletionChunk {
+    const item = this.#items[this.#at++] as Item;
+    if (typeof item === "string") return this.#saying({ content: item });
+    if (Array.isArray(item)) return this.#saying({ reasoning_content: item[0] });
+    this.#head = item;
+    return item;
+  }
+
+  #saying(delta: { content: string } | { reasoning_content: string }): ChatCompletionChunk {
+    const { id, created, model, system_fingerprint, service_tier } = this.#head as ChatCompletionChunk;
+    const choices = [{ index: 0, delta, finish_reason: null }];
+    if (system_fingerprint === undefined && service_tier === undefined) {
+      return { object: "chat.completion.chunk", id, created, model, choices };
+    }
+    const chunk: ChatCompletionChunk = { object: "chat.completion.chunk", id, created, model, choices };
+    if (system_fingerprint !== undefined) chunk.system_fingerprint = system_fingerprint;
+    if (service_tier !== undefined) chunk.service_tier = service_tier;
+    return chunk;
+  }
+}
