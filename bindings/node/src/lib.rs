@@ -5,6 +5,11 @@
 //! `for…of`. The network itself is on the engine's shared runtime.
 
 #![allow(missing_debug_implementations, reason = "JavaScript holds these, and Rust prints none of them")]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "arguments come from JavaScript by value, and its environment by reference"
+)]
 
 mod batch;
 mod call;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { errorOf, type LlmError } from "./errors";
 import { awaitCall, forget, isError } from "./inbox";
 import type { NativeCall } from "./native";
@@ -10,6 +11,11 @@ interface Waiter {
   resolve(result: IteratorResult<ChatCompletionChunk, undefined>): void;
   reject(error: LlmError): void;
 }
+
+/** What a stream that was collected leaves at its signal. */
+const forgotten = new FinalizationRegistry<{ signal: AbortSignal; onAbort: () => void }>(({ signal, onAbort }) =>
+  signal.removeEventListener("abort", onAbort),
+);
 
 const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
@@ -51,6 +57,9 @@ export class ChatStream
       const self = new WeakRef(this);
       this.#onAbort = () => self.deref()?.abort();
       signal.addEventListener("abort", this.#onAbort, { once: true });
+      // One signal may stop any number of streams.
+      setMaxListeners(0, signal);
+      forgotten.register(this, { signal, onAbort: this.#onAbort }, this);
     }
   }
 
@@ -240,7 +249,10 @@ export class ChatStream
   #end(error?: LlmError): void {
     this.#over = true;
     this.#error = error;
-    if (this.#onAbort) this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#onAbort) {
+      this.#signal?.removeEventListener("abort", this.#onAbort);
+      forgotten.unregister(this);
+    }
     for (const resolve of this.#whenOver.splice(0)) resolve();
   }
 

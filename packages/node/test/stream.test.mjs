@@ -328,17 +328,18 @@ test("worker threads stream, and end while they do", async () => {
 test("a client with token providers in JavaScript streams, and refuses a plain for", async () => {
   let asked = 0;
   const client = new LlmClient({
-    baseUrls: { azure: `${mock.url}` },
-    headers: { "x-mock": "dialect=azure; text=one two three; expect_key=token-5678" },
+    baseUrls: { vertex_ai: mock.url },
+    settings: { vertex_ai: { project: "p" } },
+    headers: { "x-mock": "text=one two three; expect_key=token-5678" },
     maxRetries: 0,
     tokenProviders: {
-      azure: async () => {
+      vertex_ai: async () => {
         asked++;
         return { token: "token-5678", expiresAt: Date.now() + 3_600_000 };
       },
     },
   });
-  const request = { ...story, model: "azure/demo" };
+  const request = { ...story, model: "vertex_ai/gemini-2.5-flash" };
   assert.equal(textOf(await collect(await client.chatStream(request))), "one two three");
   const stream = await client.chatStream(request);
   assert.throws(() => {
@@ -349,13 +350,17 @@ test("a client with token providers in JavaScript streams, and refuses a plain f
 });
 
 test("a token provider that throws fails the call with its message", async () => {
+  const settings = { vertex_ai: { project: "p" } };
   const tokenProviders = {
-    azure: () => {
+    vertex_ai: () => {
       throw new Error("no luck");
     },
   };
-  const client = new LlmClient({ baseUrls: { azure: mock.url }, maxRetries: 0, tokenProviders });
-  assert.match((await failure(client.chatStream({ ...story, model: "azure/demo" }))).message, /no luck/);
+  const client = new LlmClient({ baseUrls: { vertex_ai: mock.url }, settings, maxRetries: 0, tokenProviders });
+  assert.match(
+    (await failure(client.chatStream({ ...story, model: "vertex_ai/gemini-2.5-flash" }))).message,
+    /no luck/,
+  );
 });
 
 test("what is wrong with options and requests is told", async () => {
