@@ -1,0 +1,44 @@
+//! A handle to a running call.
+
+use std::sync::Arc;
+
+use crate::guard::guard;
+use crate::pump::Control;
+
+/// A call under way, started by literllm_client_chat() or literllm_client_chat_stream(). Its functions may be called from any thread, also
+/// inside its callbacks, and also after the call is over.
+///
+/// Methods: literllm_call_resume, literllm_call_cancel, literllm_call_free.
+#[derive(Debug)]
+pub struct Call(Arc<Control>);
+
+impl Call {
+    pub fn new(control: &Arc<Control>) -> Self {
+        Self(Arc::clone(control))
+    }
+}
+
+/// Ends the pause that `on_chunks` asked for. While no pause is asked for it does nothing, except that a resume that comes while the
+/// callback still runs is remembered. NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn literllm_call_resume(call: Option<&Call>) {
+    guard(drop, || call.map_or((), |call| call.0.resume()));
+}
+
+/// Closes the connection to the provider, paused or not. The call ends with an error of kind `cancelled`, which carries what had come as
+/// its partial answer, or as complete if all of it had come. Returns at once; `on_done` follows. NULL does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn literllm_call_cancel(call: Option<&Call>) {
+    guard(drop, || call.map_or((), |call| call.0.cancel()));
+}
+
+/// Gives the handle back, and cancels the call if it is not over: `on_done` still comes. It may be called inside a callback. NULL does
+/// nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn literllm_call_free(call: Option<Box<Call>>) {
+    guard(drop, || {
+        if let Some(call) = call {
+            call.0.cancel();
+        }
+    });
+}

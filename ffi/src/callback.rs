@@ -1,0 +1,102 @@
+//! Unsafe code, second of two files: calling back into C.
+
+use std::ffi::c_void;
+
+use literllm::{ChatCompletion, ChatCompletionChunk, Error, ErrorKind, Result};
+
+use crate::chunk::{Chunk, Views};
+use crate::error::{self, ErrorBox};
+use crate::response::{Response, ResponseBox};
+
+/// Receives chunks, in order, all that came together in one call; `count` is at least 1. The chunks and all that they point at are borrowed
+/// until it returns. It runs on a thread of the library, for one call never on two at a time, and must not block: what it does holds up
+/// other streams. It may call every function but the blocking ones.
+///
+/// It answers LITERLLM_FLOW_CONTINUE, LITERLLM_FLOW_PAUSE (nothing more is read from the provider until literllm_call_resume()) or
+/// LITERLLM_FLOW_STOP (the connection is closed, and only `on_done` follows).
+pub type OnChunks = Option<unsafe extern "C" fn(user_data: *mut c_void, chunks: *const *const Chunk, count: usize) -> u32>;
+
+/// Says that a call is over; exactly once for every call, after the last `on_chunks`, and the place to free `user_data`. One of `response`
+/// (the whole answer) and `error` is not NULL; both are borrowed until it returns. It runs on a thread of the library or, where the
+/// arguments are wrong, on the caller's before the starting function returns. It must not block.
+pub type OnDone = Option<unsafe extern "C" fn(user_data: *mut c_void, response: *const Response, error: *const error::Error)>;
+
+/// What the consumer of chunks wants next: the answers of `on_chunks`.
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    Continue = 0,
+    /// Hand over nothing more until literllm_call_resume(). A resume that comes while the callback still runs is remembered.
+    Pause = 1,
+    /// Close the connection. The call ends with an error of kind `cancelled`, or as complete if all of the answer had come.
+    Stop = 2,
+}
+
+/// A C program's own pointer, handed back to it and never looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct UserData(pub *mut c_void);
+
+// SAFETY: the header says on which threads the callbacks run, and that what they get is the program's to make fit for them.
+unsafe impl Send for UserData {}
+
+/// A program's `on_chunks`.
+#[derive(Debug)]
+pub struct ChunkCallback {
+    on_chunks: OnChunks,
+    user_data: UserData,
+    views: Views,
+}
+
+impl ChunkCallback {
+    pub fn new(on_chunks: OnChunks, user_data: UserData) -> Self {
+        Self { on_chunks, user_data, views: Views::default() }
+    }
+
+    pub fn call(&mut self, chunks: Vec<ChatCompletionChunk>) -> Flow {
+        let Some(on_chunks) = self.on_chunks else { return Flow::Continue };
+        let views = self.views.show(chunks);
+        // SAFETY: a function of the type that the header asks for, and views that live until `clear`.
+        let answer = unsafe { on_chunks(self.user_data.0, views.as_ptr(), views.len()) };
+        self.views.clear();
+        [Flow::Pause, Flow::Stop].into_iter().find(|&known| known as u32 == answer).unwrap_or(Flow::Continue)
+    }
+}
+
+/// A program's `on_done`: called once, at the latest when it is dropped.
+#[derive(Debug)]
+pub struct DoneCallback {
+    on_done: OnDone,
+    user_data: UserData,
+}
+
+impl DoneCallback {
+    pub fn new(on_done: OnDone, user_data: UserData) -> Self {
+        Self { on_done, user_data }
+    }
+
+    pub fn call(mut self, result: Result<ChatCompletion>) {
+        self.finish(result);
+    }
+
+    fn finish(&mut self, result: Result<ChatCompletion>) {
+        let Some(on_done) = self.on_done.take() else { return };
+        match result {
+            Ok(answer) => {
+                let response = ResponseBox::new(answer);
+                // SAFETY: a function of the type that the header asks for, and a view whose owner lives until it returns.
+                unsafe { on_done(self.user_data.0, response.view(), std::ptr::null()) };
+            }
+            Err(error) => {
+                let error = ErrorBox::new(error);
+                // SAFETY: as above.
+                unsafe { on_done(self.user_data.0, std::ptr::null(), error.view()) };
+            }
+        }
+    }
+}
+
+impl Drop for DoneCallback {
+    fn drop(&mut self) {
+        self.finish(Err(Error::new(ErrorKind::Panic, "the call was given up by a bug in liter-llm, please report it")));
+    }
+}

@@ -1,0 +1,150 @@
+//! Moves a call's chunks from the engine to their consumer, and stops when told to. One task a call, on the process's shared runtime.
+
+use std::future::Future;
+#[cfg(feature = "test-hooks")]
+use std::sync::atomic::AtomicBool as Hook;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use literllm::{
+    ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Client, Error, ErrorKind, RequestOptions, Result, runtime,
+};
+use tokio::sync::Notify;
+
+use crate::callback::Flow;
+use crate::guard::guarded;
+use crate::raw;
+use crate::text::Text;
+
+#[cfg(feature = "test-hooks")]
+pub static PANIC_NEXT: Hook = Hook::new(false);
+
+/// What other threads tell a running call.
+#[derive(Debug, Default)]
+pub struct Control {
+    cancelled: AtomicBool,
+    resumed: AtomicBool,
+    /// One task waits for it.
+    told: Notify,
+}
+
+impl Control {
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+        self.told.notify_one();
+    }
+
+    /// Ends a pause, also one that is about to be asked for by a callback that still runs.
+    pub fn resume(&self) {
+        self.resumed.store(true, Ordering::Release);
+        self.told.notify_one();
+    }
+
+    async fn cancelled(&self) {
+        self.told_that(|| self.cancelled.load(Ordering::Acquire)).await;
+    }
+
+    async fn resumed(&self) {
+        self.told_that(|| self.resumed.load(Ordering::Acquire) || self.cancelled.load(Ordering::Acquire)).await;
+    }
+
+    async fn told_that(&self, is_so: impl Fn() -> bool) {
+        while !is_so() {
+            self.told.notified().await;
+        }
+    }
+}
+
+/// What is asked of the engine.
+#[derive(Debug)]
+pub struct Question {
+    client: Client,
+    request: ChatCompletionRequest,
+    options: RequestOptions,
+}
+
+impl Question {
+    /// Reads what a C program asks.
+    pub fn read(client: Option<&Client>, request: Text, options: Text) -> Result<Self> {
+        let wrong = |message: String| Error::new(ErrorKind::InvalidRequest, message);
+        let client = client.ok_or_else(|| wrong("the client is NULL".to_owned()))?.clone();
+        let request = raw::bytes(request).ok_or_else(|| wrong("the request is NULL; give it as JSON".to_owned()))?;
+        let request = serde_json::from_slice(request).map_err(|error| wrong(format!("the request is wrong: {error}")))?;
+        let options = match raw::bytes(options) {
+            None => RequestOptions::default(),
+            Some(options) => RequestOptions::from_json(
+                std::str::from_utf8(options).map_err(|_| wrong("the call's options are not UTF-8".to_owned()))?,
+            )?,
+        };
+        Ok(Self { client, request, options })
+    }
+
+    /// The whole answer in one.
+    pub async fn answer(self, control: &Control) -> Result<ChatCompletion> {
+        unless_cancelled(
+            control,
+            guarded(async {
+                panic_if_asked();
+                Box::pin(self.client.chat_with(&self.request, &self.options)).await
+            }),
+        )
+        .await
+    }
+
+    /// Streams to `consume` until the answer ends.
+    pub async fn stream(
+        self,
+        control: &Control,
+        mut consume: impl FnMut(Vec<ChatCompletionChunk>) -> Flow,
+    ) -> Result<ChatCompletion> {
+        guarded(async {
+            panic_if_asked();
+            // Boxed: finding the provider takes far more room than reading the answer, and is soon over.
+            let call = Box::pin(self.client.chat_stream_with(&self.request, &self.options));
+            let mut stream = unless_cancelled(control, call).await?;
+            drop(self);
+            loop {
+                let batch = tokio::select! {
+                    biased;
+                    () = control.cancelled() => break,
+                    batch = stream.next_batch() => batch,
+                };
+                let Some(batch) = batch else { return Ok(stream.completion()) };
+                control.resumed.store(false, Ordering::Relaxed);
+                match consume(batch?) {
+                    Flow::Continue => {}
+                    Flow::Pause => control.resumed().await,
+                    Flow::Stop => break,
+                }
+            }
+            // What was ready is not handed over any more; what matters is how the stream says it has ended.
+            stream.cancel();
+            while let Some(batch) = stream.next_batch().await {
+                batch?;
+            }
+            Ok(stream.completion())
+        })
+        .await
+    }
+}
+
+/// Runs a call on the calling thread.
+pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        let message = "a blocking call inside a callback would hold up every other stream; start it from another thread";
+        return Err(Error::new(ErrorKind::InvalidRequest, message));
+    }
+    runtime::shared().block_on(future)
+}
+
+async fn unless_cancelled<T>(control: &Control, call: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = control.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the caller cancelled the call")),
+        result = call => result,
+    }
+}
+
+fn panic_if_asked() {
+    #[cfg(feature = "test-hooks")]
+    assert!(!PANIC_NEXT.swap(false, Ordering::SeqCst), "asked for by a test");
+}

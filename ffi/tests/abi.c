@@ -1,0 +1,580 @@
+/* The C ABI over the mock provider: every function, every ending. Run as: abi http://127.0.0.1:PORT [test…] */
+#include "harness.h"
+
+static void every_function_takes_null(void) {
+    literllm_client *client = client_with("");
+    literllm_text request = ask("text=hi");
+    literllm_call_resume(NULL);
+    literllm_call_cancel(NULL);
+    literllm_call_free(NULL);
+    literllm_client_free(NULL);
+    literllm_error_free(NULL);
+    literllm_response_free(NULL);
+    literllm_stream_free(NULL);
+    literllm_stream_cancel(NULL);
+    CHECK(literllm_stream_next(NULL, NULL, NULL) == LITERLLM_NEXT_ERROR, "next of NULL");
+    CHECK(literllm_stream_fd(NULL) == -1, "descriptor of NULL");
+    CHECK(literllm_stream_response(NULL) == NULL && literllm_stream_error(NULL) == NULL, "ending of NULL");
+    CHECK(literllm_chunk_json(NULL).data == NULL && literllm_response_json(NULL).data == NULL && literllm_error_json(NULL).data == NULL, "json of NULL");
+    CHECK(literllm_text_of(NULL).data == NULL, "text of NULL");
+
+    literllm_error *errors[] = {
+        literllm_client_new(NONE, NULL),
+        literllm_client_new_with(NULL, NULL),
+        literllm_client_chat_blocking(NULL, request, NONE, NULL),
+        literllm_client_chat_blocking(client, NONE, NONE, NULL),
+        literllm_client_chat_stream_blocking(NULL, request, NONE, on_chunks, NULL, NULL),
+        literllm_client_open_stream(NULL, request, NONE, NULL),
+    };
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        CHECK(errors[i] && errors[i]->kind == LITERLLM_ERROR_KIND_INVALID_REQUEST, "call %zu with NULL", i);
+        literllm_error_free(errors[i]);
+    }
+    CHECK(literllm_client_open_stream(client, request, NONE, NULL) == NULL, "an unwanted stream");
+    CHECK(literllm_client_chat_blocking(client, request, NONE, NULL) == NULL, "an unwanted response");
+    CHECK(literllm_client_chat_stream_blocking(client, request, NONE, NULL, NULL, NULL) == NULL, "no callback");
+
+    /* Without on_done nothing is done; a NULL handle or request ends in on_done before the return. */
+    literllm_client_chat(client, request, NONE, NULL, NULL, NULL);
+    literllm_client_chat_stream(client, request, NONE, on_chunks, NULL, NULL, NULL);
+    outcome o;
+    outcome_init(&o);
+    literllm_client_chat_stream(NULL, request, NONE, on_chunks, on_done, &o, &o.call);
+    CHECK(o.done == 1 && o.kind == LITERLLM_ERROR_KIND_INVALID_REQUEST && o.call == NULL, "no client");
+    literllm_client_chat(client, NONE, NONE, on_done, &o, &o.call);
+    CHECK(o.done == 2 && o.kind == LITERLLM_ERROR_KIND_INVALID_REQUEST && o.call == NULL, "no request");
+    literllm_client_chat(client, literllm_text_of("{"), NONE, on_done, &o, NULL);
+    CHECK(o.done == 3 && o.kind == LITERLLM_ERROR_KIND_INVALID_REQUEST, "half a request");
+    literllm_client_chat(client, request, literllm_text_of("{\"tiemout\":1}"), on_done, &o, NULL);
+    CHECK(o.done == 4 && strstr(o.message, "tiemout"), "misspelt options: %s", o.message);
+    outcome quiet;
+    outcome_init(&quiet);
+    literllm_client_chat_stream(client, request, NONE, NULL, on_done, &quiet, NULL);
+    CHECK(wait_for(&quiet, &quiet.done, 1) && quiet.complete, "a stream without on_chunks and without a handle: %s", quiet.message);
+    literllm_client_free(client);
+}
+
+static void clients_are_made_of_json_and_of_options(void) {
+    char url[128];
+    snprintf(url, sizeof url, "%s/v1", mock_url);
+    literllm_client_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.api_key = "test-key-1234";
+    options.base_url = url;
+    options.provider = "openai";
+    options.max_retries = -1;
+    options.first_token_timeout = 0.3;
+    literllm_client *client = NULL;
+    literllm_error *error = literllm_client_new_with(&options, &client);
+    CHECK(error == NULL, "options");
+    literllm_response *response = NULL;
+    error = literllm_client_chat_blocking(client, ask("text=good"), NONE, &response);
+    CHECK(error == NULL && response && same(response->choices[0]->message->content, "good"), "an answer");
+    literllm_response_free(response);
+    error = literllm_client_chat_stream_blocking(client, ask("stall=0"), NONE, NULL, NULL, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_TIMEOUT && error->retryable, "the deadline of the options");
+    literllm_error_free(error);
+    literllm_client_free(client);
+
+    /* An older caller's struct is shorter. */
+    options.size = offsetof(literllm_client_options, connect_timeout);
+    error = literllm_client_new_with(&options, &client);
+    CHECK(error == NULL, "a short struct");
+    literllm_client_free(client);
+
+    client = NULL;
+    error = literllm_client_new(literllm_text_of("{\"api_keey\":\"sk-secret-secret\"}"), &client);
+    CHECK(error && client == NULL && error->kind == LITERLLM_ERROR_KIND_INVALID_REQUEST, "a misspelt field");
+    CHECK(error && !strstr(error->message.data, "sk-secret"), "the key is in the message");
+    literllm_error_free(error);
+    options.size = sizeof options;
+    options.base_url = "\xff";
+    error = literllm_client_new_with(&options, &client);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_INVALID_REQUEST, "text that is not UTF-8");
+    literllm_error_free(error);
+    error = literllm_client_new(NONE, &client);
+    CHECK(error == NULL, "the default client");
+    literllm_client_free(client);
+    CHECK(strchr(literllm_version(), '.') != NULL, "version %s", literllm_version());
+}
+
+static void a_whole_answer_has_its_fields(void) {
+    literllm_client *client = client_with("");
+    literllm_response *response = NULL;
+    literllm_error *error = literllm_client_chat_blocking(
+        client, ask("text=Hello there&usage=9,3,4,2&request_id=req_7&tool=weather:{\\\"city\\\":\\\"Oslo\\\"}"), NONE, &response);
+    CHECK(error == NULL, "%s", error ? error->message.data : "");
+    CHECK(response->size == sizeof *response && response->choices_length == 1, "shape");
+    const literllm_choice *choice = response->choices[0];
+    CHECK(same(choice->message->content, "Hello there") && same(choice->message->role, "assistant"), "message");
+    CHECK(same(choice->finish_reason, "tool_calls"), "finish reason");
+    CHECK(choice->message->tool_calls_length == 1 && same(choice->message->tool_calls[0]->name, "weather"), "tool call");
+    CHECK(same(choice->message->tool_calls[0]->arguments, "{\"city\":\"Oslo\"}"), "arguments");
+    CHECK(response->usage && response->usage->prompt_tokens == 9 && response->usage->completion_tokens == 3, "usage");
+    CHECK(response->usage && response->usage->cached_tokens == 4 && response->usage->reasoning_tokens == 2, "usage in detail");
+    CHECK(same(response->provider, "openai") && same(response->request_id, "req_7"), "who answered");
+    literllm_text json = literllm_response_json(response);
+    CHECK(json.length > 2 && json.data[0] == '{' && json.data == literllm_response_json(response).data, "json");
+    literllm_response_free(response);
+
+    outcome o;
+    outcome_init(&o);
+    literllm_client_chat(client, ask("text=later"), NONE, on_done, &o, &o.call);
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "chat by callback: %s", o.message);
+    literllm_call_cancel(o.call);
+    literllm_call_free(o.call);
+    outcome_init(&o);
+    literllm_client_chat(client, ask("headers_after=20000&id=c-chat"), NONE, on_done, &o, &o.call);
+    CHECK(mock_saw("c-chat", "request"), "the request has come");
+    literllm_call_cancel(o.call);
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_CANCELLED, "a cancelled chat");
+    CHECK(mock_saw("c-chat", "left"), "its connection is closed");
+    literllm_call_free(o.call);
+    literllm_client_free(client);
+}
+
+
+static uint32_t check_fields(void *user_data, const literllm_chunk *const *chunks, size_t count) {
+    int *seen = user_data;
+    for (size_t i = 0; i < count; i++) {
+        const literllm_chunk *chunk = chunks[i];
+        CHECK(chunk->id.length > 0 && chunk->model.length > 0 && chunk->created > 0, "identity");
+        literllm_text json = literllm_chunk_json(chunk);
+        CHECK(json.length > 0 && json.data == literllm_chunk_json(chunk).data, "json");
+        if (chunk->usage) {
+            CHECK(chunk->choices_length == 0 && chunk->usage->total_tokens == 12, "usage chunk");
+            seen[0]++;
+        }
+        for (size_t c = 0; c < chunk->choices_length; c++) {
+            const literllm_chunk_choice *choice = chunk->choices[c];
+            CHECK(choice->size == sizeof *choice && choice->delta->size == sizeof *choice->delta, "sizes");
+            if (choice->delta->role.data) seen[1]++;
+            if (choice->delta->reasoning_content.length) seen[2]++;
+            if (choice->delta->content.length) seen[3]++;
+            if (choice->finish_reason.data) seen[4]++;
+            for (size_t t = 0; t < choice->delta->tool_calls_length; t++) {
+                const literllm_tool_call *call = choice->delta->tool_calls[t];
+                if (call->id.data) {
+                    CHECK(same(call->kind, "function") && call->name.length > 0, "a call's first piece");
+                    seen[5]++;
+                }
+                CHECK(call->index < 2 && call->size == sizeof *call, "a call's number");
+            }
+        }
+    }
+    return LITERLLM_FLOW_CONTINUE;
+}
+
+static void chunks_have_their_fields(void) {
+    literllm_client *client = client_with("");
+    int seen[6] = {0};
+    literllm_response *response = NULL;
+    literllm_error *error = literllm_client_chat_stream_blocking(
+        client, ask("text=one two&reasoning=hm&usage=9,3&tool=a:{}&tool=b:{\\\"x\\\":1}"), NONE, check_fields, seen, &response);
+    CHECK(error == NULL, "%s", error ? error->message.data : "");
+    CHECK(seen[0] == 1 && seen[1] == 1 && seen[2] > 0 && seen[3] > 0 && seen[4] == 1 && seen[5] == 2, "seen %d %d %d %d %d %d", seen[0],
+          seen[1], seen[2], seen[3], seen[4], seen[5]);
+    CHECK(response && same(response->choices[0]->message->content, "one two"), "the whole answer");
+    CHECK(response && same(response->choices[0]->message->reasoning_content, "hm"), "the whole thinking");
+    literllm_response_free(response);
+    literllm_client_free(client);
+}
+
+static void errors_have_their_fields(void) {
+    literllm_client *client = client_with("");
+    literllm_error *error = literllm_client_chat_blocking(
+        client, ask("status=429&retry_after=7&error_code=too_fast&request_id=req_9&error_message=slow down"), NONE, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_RATE_LIMITED && error->status == 429 && error->retryable, "kind and status");
+    CHECK(error && error->retry_after == 7.0, "retry after");
+    CHECK(error && same(error->provider, "openai") && error->model.length > 0 && same(error->request_id, "req_9"), "who said it");
+    CHECK(error && same(error->code, "too_fast") && error->body.length > 0 && strstr(error->message.data, "slow down"), "what it said");
+    CHECK(error && error->partial == NULL && error->causes_length == 0, "no partial");
+    literllm_text json = literllm_error_json(error);
+    CHECK(json.length > 0 && json.data == literllm_error_json(error).data, "json");
+    literllm_error_free(error);
+
+    error = literllm_client_chat_stream_blocking(client, ask("text=one two three&cut=3"), NONE, NULL, NULL, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_TRUNCATED && error->partial, "truncated");
+    CHECK(error && error->partial && same(error->partial->choices[0]->message->content, "one two"), "partial");
+    CHECK(error && strcmp(literllm_error_kind_name(error->kind), "truncated") == 0, "name");
+    CHECK(strcmp(literllm_error_kind_name(99), "unknown") == 0, "no name");
+    literllm_error_free(error);
+    literllm_client_free(client);
+}
+
+static void a_stream_ends_once(void) {
+    const struct {
+        const char *behaviour;
+        unsigned kind;
+        const char *text;
+    } endings[] = {
+        {"text=one two three", 0, "one two three"},
+        {"status=500", LITERLLM_ERROR_KIND_SERVER, ""},
+        {"text=one two three&error_at=3", LITERLLM_ERROR_KIND_SERVER, "one two"},
+        {"text=one two three&cut=3", LITERLLM_ERROR_KIND_TRUNCATED, "one two"},
+        {"hangup=1", LITERLLM_ERROR_KIND_NETWORK, ""},
+    };
+    literllm_client *client = client_with("");
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        outcome o;
+        outcome_init(&o);
+        start(client, &o, endings[i].behaviour);
+        CHECK(wait_for(&o, &o.done, 1), "%s has no end", endings[i].behaviour);
+        CHECK(o.kind == endings[i].kind && o.complete == (o.kind == 0), "%s: kind %u", endings[i].behaviour, o.kind);
+        o.text[o.length] = 0;
+        CHECK(strcmp(o.text, endings[i].text) == 0, "%s: %s", endings[i].behaviour, o.text);
+        CHECK(o.kind == 0 || strcmp(o.partial, endings[i].text) == 0, "%s: partial %s", endings[i].behaviour, o.partial);
+        literllm_call_free(o.call);
+        CHECK(o.done == 1, "done %d times", o.done);
+    }
+    literllm_client_free(client);
+}
+
+static void stop_ends_it(void) {
+    literllm_client *client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    o.answer = LITERLLM_FLOW_STOP;
+    start(client, &o, "text=one two three&withhold=2&id=c-stop");
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_CANCELLED && o.batches == 1, "stop: %d batches", o.batches);
+    CHECK(mock_saw("c-stop", "left"), "the connection is closed");
+    literllm_call_free(o.call);
+
+    outcome_init(&o);
+    o.answer = LITERLLM_FLOW_STOP;
+    literllm_error *error = literllm_client_chat_stream_blocking(client, ask("text=one two&withhold=2&id=c-stop2"), NONE, on_chunks, &o, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_CANCELLED && o.batches == 1, "stop in the blocking form");
+    CHECK(mock_saw("c-stop2", "left"), "the connection is closed");
+    literllm_error_free(error);
+    literllm_client_free(client);
+}
+
+static void cancel_from_another_thread_closes_the_connection(void) {
+    literllm_client *client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    start(client, &o, "text=one two three&stall=3&id=c-cancel");
+    CHECK(wait_for(&o, &o.chunks, 3), "three chunks");
+    double began = now();
+    literllm_call_cancel(o.call);
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_CANCELLED, "cancelled");
+    CHECK(strcmp(o.partial, "one two") == 0, "partial %s", o.partial);
+    CHECK(mock_saw("c-cancel", "left"), "the connection is closed");
+    CHECK(now() - began < 1.0, "it took %f s", now() - began);
+    literllm_call_free(o.call);
+    literllm_client_free(client);
+}
+
+static void free_while_streaming_cancels(void) {
+    literllm_client *client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    start(client, &o, "text=one two three&stall=3&id=c-free");
+    CHECK(wait_for(&o, &o.chunks, 3), "three chunks");
+    literllm_call_free(o.call);
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_CANCELLED, "cancelled");
+    CHECK(mock_saw("c-free", "left"), "the connection is closed");
+    literllm_client_free(client);
+}
+
+static void a_client_freed_while_streaming_ends_no_stream(void) {
+    literllm_client *client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    start(client, &o, "text=one two three&withhold=2&id=c-client");
+    CHECK(wait_for(&o, &o.chunks, 2), "two chunks");
+    literllm_client_free(client);
+    CHECK(mock_ask("POST", "/_mock/release?id=c-client&n=all") == 200, "release");
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "complete: %s", o.message);
+    literllm_call_free(o.call);
+}
+
+static void resume_now(outcome *o) { literllm_call_resume(o->call); }
+
+static void a_pause_holds_until_it_is_resumed(void) {
+    literllm_client *client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    o.answer = LITERLLM_FLOW_PAUSE;
+    start(client, &o, "text=one two three&pace=20&id=c-pause");
+    CHECK(wait_for(&o, &o.batches, 1), "a batch");
+    /* The whole answer is on its way, and nothing of it is handed over. */
+    CHECK(mock_saw("c-pause", "done"), "the mock has sent all");
+    struct timespec a_second = {1, 0};
+    nanosleep(&a_second, NULL);
+    CHECK(o.batches == 1 && o.done == 0, "%d batches in the pause", o.batches);
+    for (int batch = 2; o.done == 0 && batch < 50; batch++) {
+        literllm_call_resume(o.call);
+        struct timespec moment = {0, 1000000};
+        nanosleep(&moment, NULL);
+    }
+    o.answer = LITERLLM_FLOW_CONTINUE;
+    literllm_call_resume(o.call);
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "complete: %s", o.message);
+    o.text[o.length] = 0;
+    CHECK(strcmp(o.text, "one two three") == 0, "%s", o.text);
+    literllm_call_free(o.call);
+
+    /* A resume inside the callback comes before the pause. */
+    outcome_init(&o);
+    o.answer = LITERLLM_FLOW_PAUSE;
+    o.inside_chunks = resume_now;
+    start(client, &o, "text=one two three&pace=5");
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "resumed before it paused: %s", o.message);
+    literllm_call_free(o.call);
+
+    /* A paused call can be cancelled. */
+    outcome_init(&o);
+    o.answer = LITERLLM_FLOW_PAUSE;
+    start(client, &o, "text=one two three&stall=2&id=c-pause2");
+    CHECK(wait_for(&o, &o.batches, 1), "a batch");
+    literllm_call_cancel(o.call);
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_CANCELLED, "cancelled in the pause");
+    CHECK(mock_saw("c-pause2", "left"), "the connection is closed");
+    literllm_call_free(o.call);
+    literllm_client_free(client);
+}
+
+static void free_call(outcome *o) {
+    literllm_call_free(o->call);
+    o->call = NULL;
+}
+
+static literllm_client *inner_client;
+
+static void ask_blocking(outcome *o) {
+    literllm_error *error = literllm_client_chat_blocking(inner_client, ask("text=hi"), NONE, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_INVALID_REQUEST, "a blocking call inside a callback");
+    literllm_error_free(error);
+    o->inside_chunks = NULL;
+}
+
+static outcome second;
+
+static void start_another(outcome *o) {
+    (void)o;
+    start(inner_client, &second, "text=two");
+}
+
+static void callbacks_may_call_back(void) {
+    inner_client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    o.inside_chunks = free_call;
+    start(inner_client, &o, "text=one two three&withhold=2&id=c-inside");
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_CANCELLED, "freed inside on_chunks");
+    CHECK(mock_saw("c-inside", "left"), "the connection is closed");
+    outcome_init(&o);
+    o.inside_done = free_call;
+    start(inner_client, &o, "text=one");
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "freed inside on_done");
+    outcome_init(&o);
+    o.inside_chunks = ask_blocking;
+    start(inner_client, &o, "text=one");
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "a blocking call inside is refused");
+    literllm_call_free(o.call);
+    outcome_init(&o);
+    outcome_init(&second);
+    o.inside_done = start_another;
+    start(inner_client, &o, "text=one");
+    CHECK(wait_for(&o, &o.done, 1) && wait_for(&second, &second.done, 1) && second.complete, "a call started inside");
+    literllm_call_free(o.call);
+    literllm_call_free(second.call);
+    literllm_client_free(inner_client);
+}
+
+/* Reads a stream with poll() until its end. */
+static literllm_next read_all(literllm_stream *stream, char *text, size_t room) {
+    size_t length = 0;
+    for (;;) {
+        const literllm_chunk *const *chunks = NULL;
+        size_t count = 0;
+        literllm_next next = literllm_stream_next(stream, &chunks, &count);
+        if (next == LITERLLM_NEXT_PENDING) {
+            struct pollfd ready = {literllm_stream_fd(stream), POLLIN, 0};
+            CHECK(poll(&ready, 1, 60000) == 1, "the descriptor never became ready");
+            continue;
+        }
+        if (next != LITERLLM_NEXT_CHUNKS) {
+            text[length] = 0;
+            return next;
+        }
+        for (size_t i = 0; i < count; i++) {
+            for (size_t c = 0; c < chunks[i]->choices_length; c++) {
+                literllm_text content = chunks[i]->choices[c]->delta->content;
+                if (content.length && length + content.length < room) {
+                    memcpy(text + length, content.data, content.length);
+                    length += content.length;
+                }
+            }
+        }
+    }
+}
+
+static void a_stream_can_be_pulled(void) {
+    literllm_client *client = client_with("");
+    literllm_stream *stream = NULL;
+    char text[1024];
+    CHECK(literllm_client_open_stream(client, ask("text=one two three&pace=5"), NONE, &stream) == NULL, "opened");
+    CHECK(literllm_stream_response(stream) == NULL && literllm_stream_error(stream) == NULL, "no ending yet");
+    CHECK(read_all(stream, text, sizeof text) == LITERLLM_NEXT_END && strcmp(text, "one two three") == 0, "%s", text);
+    CHECK(literllm_stream_next(stream, NULL, NULL) == LITERLLM_NEXT_END, "the end again");
+    struct pollfd ready = {literllm_stream_fd(stream), POLLIN, 0};
+    CHECK(poll(&ready, 1, 0) == 1, "the end stays ready");
+    const literllm_response *response = literllm_stream_response(stream);
+    CHECK(response && same(response->choices[0]->message->content, "one two three") && !literllm_stream_error(stream), "the response");
+    literllm_stream_free(stream);
+
+    CHECK(literllm_client_open_stream(client, ask("text=one two three&cut=3"), NONE, &stream) == NULL, "opened");
+    CHECK(read_all(stream, text, sizeof text) == LITERLLM_NEXT_ERROR && strcmp(text, "one two") == 0, "%s", text);
+    const literllm_error *error = literllm_stream_error(stream);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_TRUNCATED && error->partial && !literllm_stream_response(stream), "the error");
+    literllm_stream_free(stream);
+
+    CHECK(literllm_client_open_stream(client, ask("text=one two three&stall=3&id=c-pull"), NONE, &stream) == NULL, "opened");
+    CHECK(mock_saw("c-pull", "chunks:3"), "three chunks");
+    literllm_stream_cancel(stream);
+    CHECK(read_all(stream, text, sizeof text) == LITERLLM_NEXT_ERROR, "cancelled");
+    error = literllm_stream_error(stream);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_CANCELLED, "cancelled");
+    CHECK(mock_saw("c-pull", "left"), "the connection is closed");
+    literllm_stream_free(stream);
+
+    CHECK(literllm_client_open_stream(client, ask("text=one two three&stall=3&id=c-pull2"), NONE, &stream) == NULL, "opened");
+    CHECK(mock_saw("c-pull2", "chunks:3"), "three chunks");
+    literllm_stream_free(stream);
+    CHECK(mock_saw("c-pull2", "left"), "free closes the connection");
+
+    literllm_error *wrong = literllm_client_open_stream(client, literllm_text_of("[]"), NONE, &stream);
+    CHECK(wrong && wrong->kind == LITERLLM_ERROR_KIND_INVALID_REQUEST, "a wrong request");
+    literllm_error_free(wrong);
+    literllm_client_free(client);
+}
+
+static void *ask_for_a_second(void *client) {
+    literllm_error *error = literllm_client_chat_blocking(client, ask("text=hi&headers_after=1000"), NONE, NULL);
+    CHECK(error == NULL, "%s", error->message.data);
+    literllm_error_free(error);
+    return NULL;
+}
+
+static void eight_threads_wait_together(void) {
+    literllm_client *client = client_with("");
+    pthread_t threads[8];
+    double began = now();
+    for (int i = 0; i < 8; i++) pthread_create(&threads[i], NULL, ask_for_a_second, client);
+    for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+    CHECK(now() - began >= 1.0 && now() - began < 4.0, "8 calls of 1 s took %f s", now() - began);
+    literllm_client_free(client);
+}
+
+static void two_of_many_are_cancelled(void) {
+    enum { MANY = 200 };
+    literllm_client *client = client_with("");
+    outcome *all = calloc(MANY, sizeof *all);
+    for (int i = 0; i < MANY; i++) {
+        outcome_init(&all[i]);
+        start(client, &all[i], "text=one two three four five six seven eight&pace=20");
+    }
+    const int cancelled[] = {37, 142};
+    for (size_t i = 0; i < 2; i++) {
+        CHECK(wait_for(&all[cancelled[i]], &all[cancelled[i]].chunks, 2), "under way");
+        literllm_call_cancel(all[cancelled[i]].call);
+    }
+    for (int i = 0; i < MANY; i++) {
+        CHECK(wait_for(&all[i], &all[i].done, 1), "%d has no end", i);
+        bool is_cancelled = i == cancelled[0] || i == cancelled[1];
+        CHECK(all[i].complete == !is_cancelled, "%d: kind %u %s", i, all[i].kind, all[i].message);
+        literllm_call_free(all[i].call);
+    }
+    free(all);
+    literllm_client_free(client);
+}
+
+static void a_thousand_streams_need_no_thread(void) {
+    enum { MANY = 1000 };
+    literllm_client *client = client_with("");
+    outcome *all = calloc(MANY, sizeof *all);
+    literllm_error_free(literllm_client_chat_blocking(client, ask("text=hi"), NONE, NULL));
+    int threads = thread_count();
+    for (int i = 0; i < MANY; i++) {
+        outcome_init(&all[i]);
+        start(client, &all[i], "text=one two three&stall=3");
+    }
+    for (int i = 0; i < MANY; i++) CHECK(wait_for(&all[i], &all[i].chunks, 3), "%d has no chunks: %s", i, all[i].message);
+    CHECK(thread_count() == threads, "%d threads before, %d with the streams", threads, thread_count());
+    for (int i = 0; i < MANY; i++) literllm_call_free(all[i].call);
+    for (int i = 0; i < MANY; i++) CHECK(wait_for(&all[i], &all[i].done, 1), "%d has no end", i);
+    free(all);
+    literllm_client_free(client);
+}
+
+#ifdef LITERLLM_TEST_HOOKS
+void literllm_test_panic_next(void);
+
+static void a_panic_is_an_error(void) {
+    literllm_client *client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    literllm_test_panic_next();
+    start(client, &o, "text=one");
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_PANIC, "a panic inside a stream: %u", o.kind);
+    literllm_call_free(o.call);
+    literllm_test_panic_next();
+    literllm_error *error = literllm_client_chat_blocking(client, ask("text=one"), NONE, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_PANIC, "a panic inside a blocking call");
+    literllm_error_free(error);
+    error = literllm_client_chat_blocking(client, ask("text=one"), NONE, NULL);
+    CHECK(error == NULL, "the client lives on");
+    literllm_client_free(client);
+}
+#endif
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} tests[] = {
+#define TEST(name) {#name, name}
+    TEST(every_function_takes_null),
+    TEST(clients_are_made_of_json_and_of_options),
+    TEST(a_whole_answer_has_its_fields),
+    TEST(chunks_have_their_fields),
+    TEST(errors_have_their_fields),
+    TEST(a_stream_ends_once),
+    TEST(stop_ends_it),
+    TEST(cancel_from_another_thread_closes_the_connection),
+    TEST(free_while_streaming_cancels),
+    TEST(a_client_freed_while_streaming_ends_no_stream),
+    TEST(a_pause_holds_until_it_is_resumed),
+    TEST(callbacks_may_call_back),
+    TEST(a_stream_can_be_pulled),
+    TEST(eight_threads_wait_together),
+    TEST(two_of_many_are_cancelled),
+    TEST(a_thousand_streams_need_no_thread),
+#ifdef LITERLLM_TEST_HOOKS
+    TEST(a_panic_is_an_error),
+#endif
+};
+
+int main(int argc, char **argv) {
+    if (argc < 2 || sscanf(argv[1], "http://127.0.0.1:%d", &mock_port) != 1) {
+        fprintf(stderr, "usage: abi http://127.0.0.1:PORT [test…]\n");
+        return 2;
+    }
+    mock_url = argv[1];
+    int passed = 0, failed = 0;
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        bool wanted = argc == 2;
+        for (int a = 2; a < argc; a++) wanted = wanted || strcmp(argv[a], tests[i].name) == 0;
+        if (!wanted) continue;
+        int before = failures;
+        double began = now();
+        tests[i].run();
+        printf("%s: %s (%.2f s)\n", failures == before ? "ok" : "FAILED", tests[i].name, now() - began);
+        fflush(stdout);
+        if (failures == before) passed++; else failed++;
+    }
+    printf("c: %d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}

@@ -1,0 +1,3 @@
+module github.com/kreuzberg-dev/liter-llm/packages/go
+
+go 1.23

@@ -1,0 +1,95 @@
+package literllm
+
+/*
+#cgo !literllm_shared pkg-config: literllm-static
+#cgo literllm_shared pkg-config: literllm
+#include "literllm.h"
+
+// Exported by delivery.go.
+extern uint32_t literllmGoChunks(uintptr_t handle, void *chunks, size_t count);
+extern void literllmGoDone(uintptr_t handle, void *response, void *error);
+
+static uint32_t on_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
+	return literllmGoChunks((uintptr_t)user_data, (void *)chunks, count);
+}
+
+static void on_done(void *user_data, const literllm_response *response, const literllm_error *error) {
+	literllmGoDone((uintptr_t)user_data, (void *)response, (void *)error);
+}
+
+static literllm_error *new_client(const char *config, size_t length, literllm_client **client) {
+	literllm_text text = {config, length};
+	return literllm_client_new(text, client);
+}
+
+static literllm_call *start(literllm_client *client, const char *request, size_t request_length, const char *options, size_t options_length,
+                            bool stream, uintptr_t handle) {
+	literllm_text request_text = {request, request_length};
+	literllm_text options_text = {options, options_length};
+	literllm_call *call = NULL;
+	if (stream) {
+		literllm_client_chat_stream(client, request_text, options_text, on_chunks, on_done, (void *)handle, &call);
+	} else {
+		literllm_client_chat(client, request_text, options_text, on_done, (void *)handle, &call);
+	}
+	return call;
+}
+*/
+import "C"
+
+import (
+	"runtime"
+	"runtime/cgo"
+	"unsafe"
+)
+
+// Version is the version of the engine that is linked.
+func Version() string { return C.GoString(C.literllm_version()) }
+
+// engine owns a client of the C library.
+type engine struct {
+	client *C.literllm_client
+}
+
+func newEngine(config []byte) (*engine, error) {
+	var client *C.literllm_client
+	if err := C.new_client(bytesPointer(config), C.size_t(len(config)), &client); err != nil {
+		defer C.literllm_error_free(err)
+		return nil, decodeError(textBytes(C.literllm_error_json(err)))
+	}
+	e := &engine{client: client}
+	runtime.SetFinalizer(e, (*engine).free)
+	return e, nil
+}
+
+func (e *engine) free() {
+	C.literllm_client_free(e.client)
+	e.client = nil
+}
+
+// start begins a call whose chunks and end come to the delivery. The caller ends it with finish.
+func (e *engine) start(request, options []byte, stream bool, d *delivery) {
+	d.handle = cgo.NewHandle(d)
+	d.call = C.start(e.client, bytesPointer(request), C.size_t(len(request)), bytesPointer(options), C.size_t(len(options)),
+		C.bool(stream), C.uintptr_t(d.handle))
+	runtime.KeepAlive(e)
+}
+
+func (d *delivery) cancel() { C.literllm_call_cancel(d.call) }
+
+func (d *delivery) resume() { C.literllm_call_resume(d.call) }
+
+// finish gives everything back, once the end has come.
+func (d *delivery) finish() {
+	C.literllm_call_free(d.call)
+	d.handle.Delete()
+}
+
+func bytesPointer(bytes []byte) *C.char {
+	return (*C.char)(unsafe.Pointer(unsafe.SliceData(bytes)))
+}
+
+// textBytes is a text of the library, copied.
+func textBytes(text C.literllm_text) []byte {
+	return C.GoBytes(unsafe.Pointer(text.data), C.int(text.length))
+}
