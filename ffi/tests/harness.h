@@ -16,9 +16,12 @@
 
 #include "literllm.h"
 
-static const char *mock_url;
-static int mock_port;
-static int failures;
+/* A program uses some of these. */
+#define SHARED __attribute__((unused)) static
+
+SHARED const char *mock_url;
+SHARED int mock_port;
+SHARED int failures;
 
 #define CHECK(condition, ...)                                                                                                      \
     do {                                                                                                                           \
@@ -32,17 +35,17 @@ static int failures;
 
 static const literllm_text NONE = {NULL, 0};
 
-static bool same(literllm_text text, const char *other) {
+SHARED bool same(literllm_text text, const char *other) {
     return text.data && text.length == strlen(other) && memcmp(text.data, other, text.length) == 0;
 }
 
-static double now(void) {
+SHARED double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static int thread_count(void) {
+SHARED int thread_count(void) {
     FILE *status = fopen("/proc/self/status", "r");
     char line[256];
     int threads = -1;
@@ -52,7 +55,7 @@ static int thread_count(void) {
 }
 
 /* Asks the mock for a path and returns the status. */
-static int mock_ask(const char *method, const char *path) {
+SHARED int mock_ask(const char *method, const char *path) {
     struct sockaddr_in address = {0};
     address.sin_family = AF_INET;
     address.sin_port = htons((uint16_t)mock_port);
@@ -74,13 +77,13 @@ static int mock_ask(const char *method, const char *path) {
 }
 
 /* Waits until something has happened to the request that has this id. */
-static bool mock_saw(const char *id, const char *event) {
+SHARED bool mock_saw(const char *id, const char *event) {
     char path[256];
     snprintf(path, sizeof path, "/_mock/wait?id=%s&event=%s&timeout_ms=10000", id, event);
     return mock_ask("GET", path) == 200;
 }
 
-static literllm_client *client_with(const char *more) {
+SHARED literllm_client *client_with(const char *more) {
     char config[1024];
     snprintf(config, sizeof config, "{\"api_keys\":{\"openai\":\"test-key-1234\"},\"base_urls\":{\"openai\":\"%s/v1\"},\"max_retries\":0%s}", mock_url, more);
     literllm_client *client = NULL;
@@ -91,7 +94,7 @@ static literllm_client *client_with(const char *more) {
 }
 
 /* A request whose answer the mock makes as asked for. It is good until the next call on the same thread. */
-static literllm_text ask(const char *behaviour) {
+SHARED literllm_text ask(const char *behaviour) {
     static _Thread_local char request[1024];
     snprintf(request, sizeof request,
              "{\"model\":\"openai/demo?%s\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream_options\":{\"include_usage\":true}}", behaviour);
@@ -116,13 +119,13 @@ typedef struct outcome {
     void (*inside_done)(struct outcome *);
 } outcome;
 
-static void outcome_init(outcome *o) {
+SHARED void outcome_init(outcome *o) {
     memset(o, 0, sizeof *o);
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->changed, NULL);
 }
 
-static uint32_t on_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
+SHARED uint32_t on_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
     outcome *o = user_data;
     pthread_mutex_lock(&o->lock);
     CHECK(o->done == 0, "chunks after the end");
@@ -146,7 +149,7 @@ static uint32_t on_chunks(void *user_data, const literllm_chunk *const *chunks, 
     return answer;
 }
 
-static void on_done(void *user_data, const literllm_response *response, const literllm_error *error) {
+SHARED void on_done(void *user_data, const literllm_response *response, const literllm_error *error) {
     outcome *o = user_data;
     CHECK((response == NULL) != (error == NULL), "one of response and error");
     if (o->inside_done) o->inside_done(o);
@@ -167,7 +170,7 @@ static void on_done(void *user_data, const literllm_response *response, const li
 }
 
 /* Waits for a number that a callback counts. */
-static bool wait_for(outcome *o, int *counter, int value) {
+SHARED bool wait_for(outcome *o, int *counter, int value) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 60;
@@ -178,7 +181,7 @@ static bool wait_for(outcome *o, int *counter, int value) {
     return !timed_out;
 }
 
-static void start(literllm_client *client, outcome *o, const char *behaviour) {
+SHARED void start(literllm_client *client, outcome *o, const char *behaviour) {
     literllm_client_chat_stream(client, ask(behaviour), NONE, on_chunks, on_done, o, &o->call);
 }
 

@@ -1,0 +1,80 @@
+/*
+ * Runs one request through one form of the C ABI, for the tables that every language runs: replay callback|blocking|pull CONFIG REQUEST
+ * Prints each chunk as a line of JSON, then the error as JSON, or null.
+ */
+#include "harness.h"
+
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool done;
+} call_state;
+
+static uint32_t print_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
+    (void)user_data;
+    for (size_t i = 0; i < count; i++) {
+        literllm_text json = literllm_chunk_json(chunks[i]);
+        printf("%.*s\n", (int)json.length, json.data);
+    }
+    return LITERLLM_FLOW_CONTINUE;
+}
+
+static void print_error(const literllm_error *error) {
+    literllm_text json = literllm_error_json(error);
+    if (error) printf("%.*s\n", (int)json.length, json.data);
+    else printf("null\n");
+}
+
+static void print_done(void *user_data, const literllm_response *response, const literllm_error *error) {
+    call_state *state = user_data;
+    (void)response;
+    print_error(error);
+    pthread_mutex_lock(&state->lock);
+    state->done = true;
+    pthread_cond_signal(&state->changed);
+    pthread_mutex_unlock(&state->lock);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 4) {
+        fprintf(stderr, "usage: replay callback|blocking|pull CONFIG REQUEST\n");
+        return 2;
+    }
+    literllm_client *client = NULL;
+    literllm_text request = literllm_text_of(argv[3]);
+    literllm_error *error = literllm_client_new(literllm_text_of(argv[2]), &client);
+    if (error) {
+        print_error(error);
+    } else if (strcmp(argv[1], "callback") == 0) {
+        call_state state = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+        literllm_client_chat_stream(client, request, NONE, print_chunks, print_done, &state, NULL);
+        pthread_mutex_lock(&state.lock);
+        while (!state.done) pthread_cond_wait(&state.changed, &state.lock);
+        pthread_mutex_unlock(&state.lock);
+    } else if (strcmp(argv[1], "blocking") == 0) {
+        error = literllm_client_chat_stream_blocking(client, request, NONE, print_chunks, NULL, NULL);
+        print_error(error);
+    } else {
+        literllm_stream *stream = NULL;
+        error = literllm_client_open_stream(client, request, NONE, &stream);
+        if (error) print_error(error);
+        while (stream) {
+            const literllm_chunk *const *chunks = NULL;
+            size_t count = 0;
+            literllm_next next = literllm_stream_next(stream, &chunks, &count);
+            if (next == LITERLLM_NEXT_CHUNKS) {
+                print_chunks(NULL, chunks, count);
+            } else if (next == LITERLLM_NEXT_PENDING) {
+                struct pollfd ready = {literllm_stream_fd(stream), POLLIN, 0};
+                poll(&ready, 1, -1);
+            } else {
+                print_error(literllm_stream_error(stream));
+                literllm_stream_free(stream);
+                stream = NULL;
+            }
+        }
+    }
+    literllm_error_free(error);
+    literllm_client_free(client);
+    return 0;
+}
