@@ -16,6 +16,8 @@ use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::catalog::{self, Host};
 use crate::providers::{self, Call, Outgoing, Provider, Target, failure};
+use crate::resilience::course::{Course, mark_prefill};
+use crate::resilience::plan::Task;
 use crate::resilience::retry::RetryPolicy;
 use crate::stream::{ChatStream, Clock, Emitter, Meta};
 use crate::telemetry::CallSpan;
@@ -42,6 +44,19 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("config", &self.0.config).finish_non_exhaustive()
     }
+}
+
+/// One call of one model.
+#[derive(Clone, Copy)]
+pub(crate) struct Errand<'a> {
+    pub request: &'a ChatCompletionRequest,
+    /// `provider/model`, whatever the request says.
+    pub model: &'a str,
+    pub options: &'a RequestOptions,
+    pub span: &'a CallSpan,
+    pub stream: bool,
+    /// When the whole call began.
+    pub started: Instant,
 }
 
 /// Where a model is asked: its provider's dialect, and the target.
@@ -86,8 +101,14 @@ impl Client {
         options: &RequestOptions,
     ) -> Result<ChatCompletion> {
         let request = request.borrow();
+        if request.model.is_list() {
+            // What a list promises is kept by its stream.
+            return self.chat_stream_with(request, options).await?.finish().await;
+        }
         let span = CallSpan::new(request, false, self.0.config.trace_content);
-        let result = self.retried(request, options, &span, false, Attempt::whole).instrument(span.span().clone()).await;
+        let errand =
+            Errand { request, model: request.model.first(), options, span: &span, stream: false, started: Instant::now() };
+        let result = self.retried(&errand, Attempt::whole).instrument(span.span().clone()).await;
         match &result {
             Ok(answer) => span.end(answer, None),
             Err(error) => span.end(&ChatCompletion::default(), Some(error)),
@@ -108,32 +129,70 @@ impl Client {
     ) -> Result<ChatStream> {
         let request = request.borrow();
         let span = CallSpan::new(request, true, self.0.config.trace_content);
-        let result = self.retried(request, options, &span, true, Attempt::stream).instrument(span.span().clone()).await;
+        let errand =
+            Errand { request, model: request.model.first(), options, span: &span, stream: true, started: Instant::now() };
+        let result = if request.model.is_list() { self.course(&errand).await } else { self.stream(&errand).await };
         if let Err(error) = &result {
             span.end(&ChatCompletion::default(), Some(error));
         }
         result
     }
 
+    /// Goes through a list of models until one answers; the stream goes on through it when that one fails.
+    async fn course(&self, errand: &Errand<'_>) -> Result<ChatStream> {
+        check_request(errand.request)?;
+        if let Ok((host, _)) = self.host_of(errand.model) {
+            self.0.owner.get_or_init(|| host.name.clone());
+        }
+        let course = Box::new(Course::new(self.clone(), errand.request, errand.options, errand.span.clone())?);
+        let (course, leg) = course.go_on(Task::Fresh, None, None).await;
+        let leg = leg?;
+        Ok(leg.stream.with_course(course, leg.event))
+    }
+
+    /// One model's stream.
+    pub(crate) async fn stream(&self, errand: &Errand<'_>) -> Result<ChatStream> {
+        self.retried(errand, Attempt::stream).instrument(errand.span.span().clone()).await
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.0.config
+    }
+
+    /// A name for a model at its address, the same for every client of the process.
+    pub(crate) fn route_name(&self, model: &str) -> String {
+        match self.route(model) {
+            Ok(route) => format!("{}/{} at {}", route.target.host.name, route.target.model, route.target.base_url),
+            Err(_) => model.to_owned(),
+        }
+    }
+
+    /// Whether a model goes on from the beginning of its own message.
+    pub(crate) fn takes_prefill(&self, model: &str) -> bool {
+        self.host_of(model).is_ok_and(|(host, model)| {
+            let by_model = providers::models::find(&host.name, &model).is_some_and(|row| row.prefill);
+            by_model || host.quirks.prefill && host.quirks.prefill_base_url.is_none()
+        })
+    }
+
+    pub(crate) fn mark_prefill(&self, model: &str, request: &mut ChatCompletionRequest) {
+        if let Ok((host, _)) = self.host_of(model) {
+            mark_prefill(request, host.quirks.prefill_mark.as_deref(), &host.quirks.prefill_fields);
+        }
+    }
+
     /// Makes attempts until one succeeds, the policy gives up, or the total deadline passes.
-    async fn retried<T, F>(
-        &self,
-        request: &ChatCompletionRequest,
-        options: &RequestOptions,
-        span: &CallSpan,
-        stream: bool,
-        attempt: impl Fn(Attempt) -> F,
-    ) -> Result<T>
+    async fn retried<T, F>(&self, errand: &Errand<'_>, attempt: impl Fn(Attempt) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
+        let Errand { request, model, options, span, stream, started } = *errand;
         check_request(request)?;
         let config = &self.0.config;
-        let started = Instant::now();
         let deadlines = Deadlines::of(&options.timeouts, &config.timeouts);
         let policy = RetryPolicy::of(&options.retries, &config.retries);
         let headers = header_map(&options.headers)?;
-        let mut route = self.route(request.model.first())?;
+        let mut route = self.route(model)?;
         span.provider(&route.target.host.name);
         let mut failures = 0;
         loop {

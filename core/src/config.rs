@@ -57,6 +57,11 @@ options! {
         pub network: NetworkOptions,
         /// Leave out what a provider cannot do, rather than refuse the request.
         pub drop_unsupported: bool,
+        /// How answers that break off are gone on with, where `model` is a list: `auto` unless set (see the request's field).
+        pub stream_fallback_mode: Option<String>,
+        /// How long a model of a list that failed is asked last, for the whole process, where its provider does not say. 10 s unless set.
+        #[serde(deserialize_with = "duration")]
+        pub cooldown: Option<Duration>,
         /// The largest event or answer that is buffered, in bytes. 16 MiB unless set.
         pub max_event_bytes: Option<usize>,
         /// Put prompts and answers into traces.
@@ -146,6 +151,10 @@ options! {
         #[serde(flatten)]
         pub retries: Retries,
         pub drop_unsupported: Option<bool>,
+        /// Chooses the order of a list of models by chance, each weighing as much; unset: the order of the list.
+        pub model_weights: Vec<f64>,
+        /// The same key has the same order each time (a user or a conversation, say).
+        pub sticky_key: Option<String>,
     }
 }
 

@@ -155,6 +155,15 @@ impl Error {
         }))
     }
 
+    /// The error of a list of which every model failed.
+    pub(crate) fn all_failed(causes: Vec<Error>) -> Self {
+        let told: Vec<String> = causes.iter().map(|cause| format!("{cause} ({})", cause.kind())).collect();
+        let mut error = Self::new(ErrorKind::AllFailed, format!("every model failed: {}", told.join("; ")));
+        error.0.retryable = causes.iter().any(Self::is_retryable);
+        error.0.causes = causes;
+        error
+    }
+
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }

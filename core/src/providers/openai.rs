@@ -75,6 +75,7 @@ pub(super) fn body(call: &Call<'_>) -> Result<ChatCompletionRequest> {
     let mut body = call.request.clone();
     body.model = (&*call.target.model).into();
     body.stream = Some(call.stream);
+    body.stream_fallback_mode = None;
     if call.stream && !quirks.no_stream_options {
         // Always asked for: the final response carries the usage even where the caller wants no usage chunk.
         body.stream_options.get_or_insert_with(StreamOptions::default).include_usage = Some(true);

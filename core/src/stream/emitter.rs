@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::accumulator::Accumulator;
 use crate::types::{
-    ChatCompletionChunk, ChunkChoice, Delta, Extra, FinishReason, FunctionDelta, Role, Str, ToolCallDelta, Usage,
+    ChatCompletionChunk, ChunkChoice, Delta, Extra, FinishReason, FunctionDelta, LegEvent, Role, Str, ToolCallDelta, Usage,
 };
 
 /// Collects what a translator says and hands out chunks.
@@ -297,6 +297,18 @@ impl Emitter {
         self.ready.pop_front()
     }
 
+    pub(crate) fn ready_mut(&mut self) -> &mut VecDeque<ChatCompletionChunk> {
+        &mut self.ready
+    }
+
+    /// Tells with the first chunk what happened before it.
+    pub(crate) fn mark_first(&mut self, event: LegEvent) {
+        if let Some(first) = self.ready.front_mut() {
+            first.literllm = Some(Box::new(event));
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn take_ready(&mut self) -> Vec<ChatCompletionChunk> {
         self.ready.drain(..).collect()
     }
@@ -399,6 +411,7 @@ impl Emitter {
             usage: None,
             system_fingerprint: self.system_fingerprint.clone(),
             service_tier: self.service_tier.clone(),
+            literllm: None,
             extra: Extra::default(),
         }
     }

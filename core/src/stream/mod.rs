@@ -7,9 +7,11 @@ mod accumulator;
 mod clock;
 mod emitter;
 mod handle;
+mod legs;
 #[cfg(test)]
 mod replay;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,10 +29,12 @@ pub use handle::StreamHandle;
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Translator;
+use crate::resilience::course::Course;
 use crate::telemetry::CallSpan;
 use crate::transport::{AnswerBody, innermost};
-use crate::types::{ChatCompletion, ChatCompletionChunk, Str};
+use crate::types::{ChatCompletion, ChatCompletionChunk, LegEvent, Str};
 pub(crate) use clock::Clock;
+use legs::Recovery;
 
 /// How long after the proof the rest is waited for.
 const GRACE: Duration = Duration::from_secs(1);
@@ -40,9 +44,13 @@ const BATCH: usize = 256;
 /// An answer as it comes. Iterate it with `futures::StreamExt`, or take what is there with [`ChatStream::next_batch`].
 ///
 /// It ends after the answer's last chunk, or with one error; nothing follows either. Dropping it closes the connection.
-pub struct ChatStream(Box<Inner>);
+pub struct ChatStream {
+    leg: Box<Inner>,
+    /// Where the request names several models: what goes on when the leg fails.
+    recovery: Option<Box<Recovery>>,
+}
 
-struct Inner {
+pub(crate) struct Inner {
     body: Option<AnswerBody>,
     decoder: Decoder,
     translator: Box<dyn Translator>,
@@ -88,7 +96,17 @@ impl ChatStream {
         meta: Meta,
         span: CallSpan,
     ) -> Self {
-        Self(Box::new(Inner { body: Some(body), decoder, translator, emitter, clock, state: State::Open, meta, span }))
+        let leg = Inner { body: Some(body), decoder, translator, emitter, clock, state: State::Open, meta, span };
+        Self { leg: Box::new(leg), recovery: None }
+    }
+
+    /// Has the stream go on by `course` when it fails; `event` tells of the routes that failed before it began.
+    pub(crate) fn with_course(mut self, course: Box<Course>, event: Option<LegEvent>) -> Self {
+        if let Some(event) = event {
+            self.leg.emitter.mark_first(event);
+        }
+        self.recovery = Some(Box::new(Recovery::new(course)));
+        self
     }
 
     /// The next chunk; `None` after the last one. While this is not awaited, no deadline but the total one runs.
@@ -105,7 +123,7 @@ impl ChatStream {
 
     /// The answer so far, readable at any moment; whole once the stream has ended.
     pub fn answer(&self) -> &Accumulator {
-        self.0.emitter.answer()
+        self.recovery.as_ref().and_then(|recovery| recovery.answer()).unwrap_or(self.leg.emitter.answer())
     }
 
     /// Reads to the end and returns the whole answer.
@@ -118,59 +136,92 @@ impl ChatStream {
 
     /// The answer so far as a response, with who gave it and what it cost.
     pub fn completion(&self) -> ChatCompletion {
-        self.0.completion()
+        match &self.recovery {
+            Some(recovery) => recovery.said(&self.leg),
+            None => self.leg.completion(),
+        }
     }
 
     /// The headers of the provider's answer.
     pub fn headers(&self) -> &HeaderMap {
-        &self.0.meta.headers
+        &self.leg.meta.headers
     }
 
     /// The provider's name for the request.
     pub fn request_id(&self) -> Option<&str> {
-        self.0.meta.request_id.as_deref()
+        self.leg.meta.request_id.as_deref()
     }
 
     /// The provider that answers.
     pub fn provider(&self) -> &str {
-        &self.0.meta.provider
+        &self.leg.meta.provider
+    }
+
+    /// The model that was asked, as the provider names it.
+    pub fn model(&self) -> &str {
+        &self.leg.meta.model
     }
 
     /// Closes the connection now. The stream ends with an error of kind `cancelled` if it had not ended.
     pub fn cancel(&mut self) {
-        self.0.cancel();
+        match &mut self.recovery {
+            Some(recovery) => recovery.cancel(&mut self.leg),
+            None => self.leg.cancel(),
+        }
+    }
+
+    pub(crate) fn into_leg(self) -> Box<Inner> {
+        self.leg
+    }
+
+    /// Ready once a chunk is there, or the stream is over.
+    fn fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
+        match &mut self.recovery {
+            Some(recovery) => recovery.fill(&mut self.leg, cx, most),
+            None => self.leg.fill(cx, most),
+        }
+    }
+
+    /// The chunks that are there, of the first leg or of all together.
+    fn ready(&mut self) -> &mut VecDeque<ChatCompletionChunk> {
+        match self.recovery.as_mut().and_then(|recovery| recovery.ready()) {
+            Some(ready) => ready,
+            None => self.leg.emitter.ready_mut(),
+        }
     }
 
     /// As [`Self::next`], for those who poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ChatCompletionChunk>>> {
-        let inner = &mut *self.0;
-        ready!(inner.fill(cx, 1));
-        Poll::Ready(inner.emitter.pop().map(Ok).or_else(|| inner.take_error().map(Err)))
+        ready!(self.fill(cx, 1));
+        Poll::Ready(self.ready().pop_front().map(Ok).or_else(|| self.leg.take_error().map(Err)))
     }
 
     /// As [`Self::next_batch`], for those who poll. From what is ready until the next poll nobody waits.
     pub fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Vec<ChatCompletionChunk>>>> {
-        let inner = &mut *self.0;
-        ready!(inner.fill(cx, BATCH));
-        inner.clock.pause();
-        Poll::Ready(if inner.emitter.ready() > 0 { Some(Ok(inner.emitter.take_ready())) } else { inner.take_error().map(Err) })
+        ready!(self.fill(cx, BATCH));
+        self.leg.clock.pause();
+        let ready = self.ready();
+        if ready.is_empty() {
+            return Poll::Ready(self.leg.take_error().map(Err));
+        }
+        Poll::Ready(Some(Ok(ready.drain(..).collect())))
     }
 
     /// Waits until there is a chunk, the end, or an error, and hands the error out.
     pub(crate) async fn begin(&mut self) -> Result<()> {
         let waiting = Waiting(self);
-        std::future::poll_fn(|cx| waiting.0.0.fill(cx, 1)).await;
-        let inner = &mut *waiting.0.0;
-        if inner.emitter.ready() > 0 {
+        std::future::poll_fn(|cx| waiting.0.leg.fill(cx, 1)).await;
+        let leg = &mut waiting.0.leg;
+        if leg.emitter.ready() > 0 {
             return Ok(());
         }
-        inner.take_error().map_or(Ok(()), Err)
+        leg.take_error().map_or(Ok(()), Err)
     }
 }
 
 impl fmt::Debug for ChatStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChatStream").field("state", &self.0.state).field("meta", &self.0.meta).finish_non_exhaustive()
+        f.debug_struct("ChatStream").field("state", &self.leg.state).field("meta", &self.leg.meta).finish_non_exhaustive()
     }
 }
 
@@ -187,7 +238,7 @@ struct Waiting<'a>(&'a mut ChatStream);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.0.clock.pause();
+        self.0.leg.clock.pause();
     }
 }
 

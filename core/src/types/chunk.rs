@@ -14,6 +14,38 @@ record! {
         pub usage: Option<Box<Usage>>,
         pub system_fingerprint: Option<Str>,
         pub service_tier: Option<Str>,
+        /// On the first chunk of every later leg of an answer that was gone on with: what happened.
+        pub literllm: Option<Box<LegEvent>>,
+    }
+}
+
+record! {
+    /// How an answer goes on after a route failed.
+    pub struct LegEvent {
+        /// `resumed`: what follows goes on from what was said. `reset`: what was said is void, and the answer begins anew.
+        pub event: Str,
+        /// The number of the attempt that goes on, from 1.
+        pub attempt: u32,
+        pub provider: Str,
+        pub model: Str,
+        /// The error kind for which the route before was left.
+        pub reason: Str,
+        /// `prefill`, `user_turn` or `restart`.
+        pub mode: Str,
+        /// How many characters of the answer so far are kept.
+        pub kept: u64,
+        /// The routes that failed since the leg before.
+        pub failed: Vec<FailedRoute>,
+    }
+}
+
+record! {
+    /// A route that failed.
+    pub struct FailedRoute {
+        pub provider: Str,
+        pub model: Str,
+        pub kind: Str,
+        pub message: String,
     }
 }
 

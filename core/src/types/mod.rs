@@ -14,7 +14,7 @@ mod text;
 mod uniffi;
 mod usage;
 
-pub use chunk::{ChatCompletionChunk, ChunkChoice, Delta, FunctionDelta, ToolCallDelta};
+pub use chunk::{ChatCompletionChunk, ChunkChoice, Delta, FailedRoute, FunctionDelta, LegEvent, ToolCallDelta};
 pub use message::{
     Annotation, AudioAnswer, Content, ContentPart, FileData, FunctionCall, ImageUrl, InputAudio, Message, ThinkingBlock,
     ToolCall, UrlCitation,
@@ -24,7 +24,7 @@ pub use request::{
     AudioOptions, ChatCompletionRequest, FunctionDefinition, JsonSchemaFormat, Models, ResponseFormat, Stop, StreamOptions, Tool,
     ToolChoice,
 };
-pub use response::{AnswerMeta, ChatCompletion, Choice};
+pub use response::{AnswerMeta, AttemptReport, ChatCompletion, Choice};
 pub use text::{FinishReason, Role, Str};
 pub use usage::{CompletionTokensDetails, PromptTokensDetails, Usage};
 

@@ -119,7 +119,7 @@ impl<T> Presence for Vec<T> {
 macro_rules! always_present {
     ($($ty:ty),*) => { $(impl Presence for $ty {})* };
 }
-always_present!(String, bool, u32, u64, i64, super::Str, super::Role, super::FinishReason, Value);
+always_present!(String, bool, u32, u64, i64, f64, super::Str, super::Role, super::FinishReason, Value);
 
 /// Declares a wire struct. `= always` writes a field even when it is `None` or empty; `as "name"` writes a constant `object`.
 macro_rules! record {

@@ -41,6 +41,9 @@ record! {
         pub store: Option<bool>,
         pub service_tier: Option<Str>,
         pub user: Option<String>,
+        /// How an answer that breaks off is gone on with, where `model` is a list: `auto` (the default), `prefill`, `user_turn`,
+        /// `restart` or `off`. For the engine alone.
+        pub stream_fallback_mode: Option<Str>,
     }
 }
 
@@ -86,9 +89,12 @@ record! {
 
 impl super::record::Presence for Models {}
 
-/// The model asked for, or several to be tried in order. In JSON a string or a list.
+/// The model asked for, or a list of them to be tried in order. In JSON a string or a list; a list of one may go on with itself.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Models(Vec<String>);
+pub struct Models {
+    names: Vec<String>,
+    is_list: bool,
+}
 
 /// Where to stop: one string or several. In JSON either.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -137,35 +143,40 @@ impl ChatCompletionRequest {
 impl Models {
     /// The first, or the only one; empty when none was named.
     pub fn first(&self) -> &str {
-        self.0.first().map_or("", String::as_str)
+        self.names.first().map_or("", String::as_str)
     }
 
     pub fn all(&self) -> &[String] {
-        &self.0
+        &self.names
+    }
+
+    /// Whether it was given as a list, be it of one.
+    pub fn is_list(&self) -> bool {
+        self.is_list
     }
 }
 
 impl From<&str> for Models {
     fn from(model: &str) -> Self {
-        Self(vec![model.to_owned()])
+        Self::from(model.to_owned())
     }
 }
 
 impl From<String> for Models {
     fn from(model: String) -> Self {
-        Self(vec![model])
+        Self { names: vec![model], is_list: false }
     }
 }
 
 impl From<Vec<String>> for Models {
-    fn from(models: Vec<String>) -> Self {
-        Self(models)
+    fn from(names: Vec<String>) -> Self {
+        Self { names, is_list: true }
     }
 }
 
 impl<const N: usize> From<[&str; N]> for Models {
     fn from(models: [&str; N]) -> Self {
-        Self(models.iter().map(|&model| model.to_owned()).collect())
+        Self::from(models.iter().map(|&model| model.to_owned()).collect::<Vec<_>>())
     }
 }
 
@@ -190,17 +201,18 @@ impl From<&str> for Stop {
     }
 }
 
-/// A string, or a list of strings.
-fn strings<'de, D: Deserializer<'de>>(deserializer: D, expected: &'static str) -> Result<Vec<String>, D::Error> {
+/// A string, or a list of strings, and whether it is a list.
+fn strings<'de, D: Deserializer<'de>>(deserializer: D, expected: &'static str) -> Result<(Vec<String>, bool), D::Error> {
     match Value::deserialize(deserializer)? {
-        Value::String(one) => Ok(vec![one]),
+        Value::String(one) => Ok((vec![one], false)),
         Value::Array(list) => list
             .into_iter()
             .map(|item| match item {
                 Value::String(text) => Ok(text),
                 other => Err(D::Error::custom(format_args!("{expected}, found {other} in the list"))),
             })
-            .collect(),
+            .collect::<Result<_, _>>()
+            .map(|list| (list, true)),
         other => Err(D::Error::custom(format_args!("{expected}, found {other}"))),
     }
 }
@@ -214,19 +226,19 @@ fn write_strings<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok,
 
 impl<'de> Deserialize<'de> for Models {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        strings(deserializer, "expected a model name or a list of them").map(Self)
+        strings(deserializer, "expected a model name or a list of them").map(|(names, is_list)| Self { names, is_list })
     }
 }
 
 impl Serialize for Models {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_empty() { serializer.serialize_str("") } else { write_strings(&self.0, serializer) }
+        if self.is_list { self.names.serialize(serializer) } else { serializer.serialize_str(self.first()) }
     }
 }
 
 impl<'de> Deserialize<'de> for Stop {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        strings(deserializer, "expected a string or a list of strings").map(Self)
+        strings(deserializer, "expected a string or a list of strings").map(|(list, _)| Self(list))
     }
 }
 

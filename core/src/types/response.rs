@@ -40,6 +40,29 @@ record! {
         pub headers: Option<HashMap<String, String>>,
         /// US dollars, where the catalogue knows the model's price; never a guess.
         pub cost: Option<f64>,
+        /// Every route that was asked, in order, where `model` is a list.
+        pub attempts: Vec<AttemptReport>,
+    }
+}
+
+record! {
+    /// One route that was asked, and what came of it.
+    pub struct AttemptReport {
+        pub provider: Str,
+        pub model: Str,
+        pub request_id: Option<Str>,
+        /// `prefill`, `user_turn` or `restart`, where it went on from another.
+        pub mode: Option<Str>,
+        /// The error kind, where it failed.
+        pub error: Option<Str>,
+        pub message: Option<String>,
+        /// When it was asked, in seconds from the beginning of the call, and how long it took.
+        pub started: f64,
+        pub seconds: f64,
+        /// How many characters of the answer came from it.
+        pub characters: u64,
+        pub usage: Option<Box<Usage>>,
+        pub cost: Option<f64>,
     }
 }
 

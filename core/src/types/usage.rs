@@ -50,6 +50,31 @@ impl Usage {
         }
     }
 
+    /// Adds another call's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.total_tokens += other.total_tokens;
+        let sum = |mine: &mut Option<u64>, other: Option<u64>| {
+            if let Some(other) = other {
+                *mine = Some(mine.unwrap_or(0) + other);
+            }
+        };
+        if let Some(other) = &other.prompt_tokens_details {
+            let mine = self.prompt_tokens_details.get_or_insert_default();
+            sum(&mut mine.cached_tokens, other.cached_tokens);
+            sum(&mut mine.cache_creation_tokens, other.cache_creation_tokens);
+            sum(&mut mine.audio_tokens, other.audio_tokens);
+        }
+        if let Some(other) = &other.completion_tokens_details {
+            let mine = self.completion_tokens_details.get_or_insert_default();
+            sum(&mut mine.reasoning_tokens, other.reasoning_tokens);
+            sum(&mut mine.audio_tokens, other.audio_tokens);
+            sum(&mut mine.accepted_prediction_tokens, other.accepted_prediction_tokens);
+            sum(&mut mine.rejected_prediction_tokens, other.rejected_prediction_tokens);
+        }
+    }
+
     /// Reads an OpenAI-shaped usage object from hosts that are loose about it: floats, nulls, missing totals and the cached or
     /// reasoning counts under other names.
     pub(crate) fn from_loose(value: Value) -> Option<Self> {

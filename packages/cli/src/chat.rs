@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use literllm::config::{Retries, Timeouts};
 use literllm::providers;
-use literllm::{ChatCompletionRequest, ChatStream, Client, ClientConfig, Error, Message};
+use literllm::{ChatCompletionRequest, ChatStream, Client, ClientConfig, Error, LegEvent, Message};
 
 use crate::demo::Demo;
 use crate::interactive;
@@ -21,9 +21,12 @@ use crate::interactive;
 pub struct Chat {
     /// What to ask; read from stdin if it is not a terminal
     prompt: Option<String>,
-    /// provider/model, such as openai/gpt-4o
+    /// provider/model, such as openai/gpt-4o; several are tried in order, and go on where one breaks off
     #[arg(short, long)]
-    model: Option<String>,
+    model: Vec<String>,
+    /// How an answer that breaks off is gone on with: auto, prefill, user_turn, restart or off
+    #[arg(long, value_name = "MODE")]
+    fallback_mode: Option<String>,
     /// What the model is told before the prompt
     #[arg(short, long)]
     system: Option<String>,
@@ -153,6 +156,9 @@ impl Chat {
             *printed = true;
             text.clear();
             for chunk in &batch {
+                if let Some(event) = &chunk.literllm {
+                    tell(event);
+                }
                 match self.output {
                     Output::Jsonl => {
                         serde_json::to_writer(&mut text, chunk).expect("a chunk is JSON, and memory takes it");
@@ -221,8 +227,13 @@ impl Chat {
             };
             request.messages.extend(prompt.map(Message::from));
         }
-        if let Some(model) = &self.model {
-            request.model = model.as_str().into();
+        match self.model.as_slice() {
+            [] => {}
+            [one] => request.model = one.as_str().into(),
+            several => request.model = several.to_vec().into(),
+        }
+        if let Some(mode) = &self.fallback_mode {
+            request.stream_fallback_mode = Some(mode.as_str().into());
         }
         request.temperature = self.temperature.or(request.temperature);
         request.max_tokens = self.max_tokens.or(request.max_tokens);
@@ -275,6 +286,19 @@ impl Chat {
         request.model = demo.model.as_str().into();
         Ok(Some(demo))
     }
+}
+
+/// Says on stderr that a route failed and another goes on.
+fn tell(event: &LegEvent) {
+    for route in &event.failed {
+        eprintln!("literllm: {}/{} failed ({}): {}", route.provider, route.model, route.kind, route.message);
+    }
+    let how = match &*event.event {
+        "reset" => "begins anew; what was said is void".to_owned(),
+        _ if event.kept == 0 => "answers".to_owned(),
+        _ => format!("goes on after {} characters ({})", event.kept, event.mode),
+    };
+    eprintln!("literllm: {}/{} {how}", event.provider, event.model);
 }
 
 fn read_request(path: &PathBuf) -> Result<ChatCompletionRequest, String> {

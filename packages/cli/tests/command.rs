@@ -92,7 +92,7 @@ fn deadlines_are_options() {
     let mock = mock();
     for (behaviour, option, status) in [
         ("stall=0", "--first-token-timeout", 1),
-        ("text=one%20two%20three; stall=3", "--idle-timeout", 3),
+        ("text=one%20two%20three; stall=3", "--idle-timeout", "--fallback-mode", 3),
         ("chunks=1000; bytes=200; pace=20", "--timeout", 3),
     ] {
         let output = ask(&mock, behaviour, &[option, "0.3"]);
@@ -179,6 +179,19 @@ fn the_mock_says_its_address_first_and_ends_with_its_stdin() {
     assert!(port.parse::<u16>().expect("a port") > 0);
     drop(child.stdin.take());
     child.wait().expect("it ends");
+}
+
+#[test]
+fn a_cut_answer_is_mended_by_another_model() {
+    let mock = mock();
+    let url = format!("{}/v1", mock.url());
+    let models = ["openai/a?text=one%20two%20three%20four&cut=3", "openai/b?text=one%20two%20three%20four&continue=1"];
+    let output =
+        run(&mut command(&["chat", "hi", "-m", models[0], "-m", models[1], "--base-url", &url, "--fallback-mode", "auto"]));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "one two three four\n"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("goes on after 7 characters"), "{}", text(&output.stderr));
+    let off = run(&mut command(&["chat", "hi", "-m", models[0], "-m", models[1], "--base-url", &url, "--fallback-mode", "off"]));
+    assert_eq!((off.status.code(), text(&off.stdout)), (Some(3), "one two\n"));
 }
 
 #[test]

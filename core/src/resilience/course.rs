@@ -1,0 +1,310 @@
+//! The course of a call through a list of models: which is asked next, how, and what came of each.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cooldown;
+use super::plan::{Mode, Task, continued, may_move_on};
+use crate::client::{Client, Errand};
+use crate::config::{RequestOptions, Retries};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stream::ChatStream;
+use crate::telemetry::CallSpan;
+use crate::types::{AttemptReport, ChatCompletion, ChatCompletionRequest, FailedRoute, LegEvent, Str};
+
+/// How often a list of one goes on with itself.
+const MOST_RETURNS: u32 = 3;
+/// The moment before it does, doubled each time.
+const RETURN_WAIT: Duration = Duration::from_millis(100);
+/// How long a route that failed is asked last, where the provider does not say.
+const COOLDOWN: Duration = Duration::from_secs(10);
+
+/// Where a call stands in its list.
+#[derive(Debug)]
+pub(crate) struct Course {
+    client: Client,
+    pub(crate) request: ChatCompletionRequest,
+    options: RequestOptions,
+    pub(crate) mode: Mode,
+    span: CallSpan,
+    started: Instant,
+    /// The models still to be asked, in order.
+    ahead: Vec<String>,
+    /// The model that was asked last.
+    current: String,
+    returns: u32,
+    pub(crate) reports: Vec<AttemptReport>,
+    failed: Vec<FailedRoute>,
+    /// The errors of all routes, for when none is left.
+    causes: Vec<Error>,
+}
+
+/// A leg that has begun: the stream, and what is told of it.
+pub(crate) struct Leg {
+    pub stream: ChatStream,
+    pub event: Option<LegEvent>,
+    /// What of the answer so far the model was shown, and whether it was asked in words to go on.
+    pub shown: String,
+    pub asked: bool,
+}
+
+impl Course {
+    pub(crate) fn new(client: Client, request: &ChatCompletionRequest, options: &RequestOptions, span: CallSpan) -> Result<Self> {
+        let mut ahead = order(request.model.all(), &options.model_weights, options.sticky_key.as_deref());
+        // A route that failed a moment ago is asked last.
+        ahead.sort_by_key(|model| cooldown::is_cooling(&client.route_name(model)));
+        let mode = request.stream_fallback_mode.as_deref().or(client.config().stream_fallback_mode.as_deref());
+        let mode = Mode::parse(mode.unwrap_or("auto"))?;
+        Ok(Self {
+            client,
+            request: request.clone(),
+            options: options.clone(),
+            mode,
+            span,
+            started: Instant::now(),
+            ahead,
+            current: String::new(),
+            returns: 0,
+            reports: Vec::new(),
+            failed: Vec::new(),
+            causes: Vec::new(),
+        })
+    }
+
+    /// The course, and the next leg or the error that ends it all.
+    pub(crate) async fn go_on(
+        mut self: Box<Self>,
+        task: Task,
+        reason: Option<ErrorKind>,
+        spent: Option<u64>,
+    ) -> (Box<Self>, Result<Leg>) {
+        let result = self.next_leg(task, reason, spent).await;
+        (self, result)
+    }
+
+    async fn next_leg(&mut self, task: Task, mut reason: Option<ErrorKind>, spent: Option<u64>) -> Result<Leg> {
+        let mut asked_in_words = self.mode == Mode::UserTurn;
+        loop {
+            let Some(model) = self.next_model().await else { return Err(self.all_failed()) };
+            self.current.clone_from(&model);
+            let mut as_prefill = !asked_in_words && (self.mode == Mode::Prefill || self.client.takes_prefill(&model));
+            loop {
+                let (request, mode) = match &task {
+                    Task::Fresh | Task::Restart => (self.request.clone(), "restart"),
+                    Task::Continue(said) => {
+                        let mut request = continued(&self.request, said, as_prefill, spent);
+                        if as_prefill {
+                            self.client.mark_prefill(&model, &mut request);
+                        }
+                        (request, if as_prefill { "prefill" } else { "user_turn" })
+                    }
+                };
+                let is_first = self.reports.is_empty();
+                let started = self.started.elapsed().as_secs_f64();
+                let error = match self.ask(&model, &request).await {
+                    Ok(stream) => {
+                        cooldown::forget(&self.client.route_name(&model));
+                        self.reports.push(AttemptReport {
+                            provider: stream.provider().into(),
+                            model: stream.model().into(),
+                            request_id: stream.request_id().map(Str::from),
+                            mode: (!is_first).then(|| mode.into()),
+                            started,
+                            ..AttemptReport::default()
+                        });
+                        let shown = match &task {
+                            Task::Continue(said) if as_prefill => said.trim_end().to_owned(),
+                            Task::Continue(said) => said.clone(),
+                            _ => String::new(),
+                        };
+                        let event = reason.map(|reason| self.event(&task, mode, reason, &stream));
+                        return Ok(Leg { stream, event, shown, asked: mode == "user_turn" });
+                    }
+                    Err(error) => error,
+                };
+                self.failed(&error, started);
+                reason.get_or_insert(error.kind());
+                if !may_move_on(&error) {
+                    return Err(error);
+                }
+                let refuses_prefill = as_prefill && matches!(task, Task::Continue(_)) && error.status() == Some(400);
+                if !refuses_prefill {
+                    break;
+                }
+                as_prefill = false;
+            }
+            asked_in_words = self.mode == Mode::UserTurn;
+        }
+    }
+
+    /// The next model of the list; a list of one comes back to itself after a moment.
+    async fn next_model(&mut self) -> Option<String> {
+        if !self.ahead.is_empty() {
+            return Some(self.ahead.remove(0));
+        }
+        if self.request.model.all().len() != 1
+            || self.returns >= MOST_RETURNS
+            || self.reports.iter().all(|report| report.characters == 0)
+        {
+            return None;
+        }
+        tokio::time::sleep(RETURN_WAIT * 2u32.pow(self.returns)).await;
+        self.returns += 1;
+        Some(self.request.model.first().to_owned())
+    }
+
+    /// Asks the route that was asked last once more, anew.
+    pub(crate) fn come_back(&mut self) {
+        self.ahead.insert(0, self.current.clone());
+    }
+
+    async fn ask(&self, model: &str, request: &ChatCompletionRequest) -> Result<ChatStream> {
+        let mut options = self.options.clone();
+        if !self.ahead.is_empty() && options.retries.max_retries.or(self.client.config().retries.max_retries).is_none() {
+            // The next route is a better second try than the same one.
+            options.retries = Retries { max_retries: Some(0), ..options.retries };
+        }
+        let errand = Errand { request, model, options: &options, span: &self.span, stream: true, started: self.started };
+        self.client.stream(&errand).await
+    }
+
+    /// A leg has ended, well or not: what it cost is known now.
+    pub(crate) fn leg_over(&mut self, answer: &ChatCompletion, characters: u64, error: Option<&Error>) {
+        let started = self.reports.last().map_or(0.0, |report| report.started);
+        let seconds = self.started.elapsed().as_secs_f64() - started;
+        if let Some(report) = self.reports.last_mut() {
+            report.seconds = seconds;
+            report.characters = characters;
+            report.cost = answer.literllm.as_ref().and_then(|meta| meta.cost);
+            report.usage.clone_from(&answer.usage);
+            report.error = error.map(|error| error.kind().as_str().into());
+            report.message = error.map(|error| error.message().to_owned());
+        }
+        if let Some(error) = error {
+            self.remember(error);
+        }
+    }
+
+    fn failed(&mut self, error: &Error, started: f64) {
+        let (provider, model) = (error.provider().unwrap_or_default(), error.model().unwrap_or(&self.current));
+        self.reports.push(AttemptReport {
+            provider: provider.into(),
+            model: model.into(),
+            request_id: error.request_id().map(Str::from),
+            error: Some(error.kind().as_str().into()),
+            message: Some(error.message().to_owned()),
+            started,
+            seconds: self.started.elapsed().as_secs_f64() - started,
+            ..AttemptReport::default()
+        });
+        self.remember(error);
+    }
+
+    fn remember(&mut self, error: &Error) {
+        self.failed.push(FailedRoute {
+            provider: error.provider().unwrap_or_default().into(),
+            model: error.model().unwrap_or(&self.current).into(),
+            kind: error.kind().as_str().into(),
+            message: error.message().to_owned(),
+            ..FailedRoute::default()
+        });
+        self.causes.push(error.clone());
+        if matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::Server | ErrorKind::Network) {
+            let wait = error.retry_after().or(self.client.config().cooldown).unwrap_or(COOLDOWN);
+            cooldown::remember(&self.client.route_name(&self.current), wait);
+        }
+    }
+
+    fn event(&mut self, task: &Task, mode: &str, reason: ErrorKind, stream: &ChatStream) -> LegEvent {
+        let (event, kept) = match task {
+            Task::Restart => ("reset", 0),
+            Task::Fresh => ("resumed", 0),
+            Task::Continue(said) => ("resumed", said.chars().count() as u64),
+        };
+        LegEvent {
+            event: event.into(),
+            attempt: u32::try_from(self.reports.len()).unwrap_or(u32::MAX),
+            provider: stream.provider().into(),
+            model: stream.model().into(),
+            reason: reason.as_str().into(),
+            mode: mode.into(),
+            kept,
+            failed: std::mem::take(&mut self.failed),
+            ..LegEvent::default()
+        }
+    }
+
+    /// The end of the list: the one error, or all of them.
+    pub(crate) fn all_failed(&mut self) -> Error {
+        let mut causes = std::mem::take(&mut self.causes);
+        match (causes.len(), self.request.model.all().len()) {
+            (1, _) | (_, 1) => causes.pop().expect("a list ends with a failure"),
+            _ => Error::all_failed(causes),
+        }
+    }
+}
+
+/// The models in the order in which they are asked: as listed, or by weighted chance, which a sticky key fixes.
+fn order(models: &[String], weights: &[f64], sticky: Option<&str>) -> Vec<String> {
+    if weights.is_empty() {
+        return models.to_vec();
+    }
+    let mut state = sticky.map_or_else(chance_seed, seed_of);
+    let mut left: Vec<(usize, f64)> =
+        (0..models.len()).map(|at| (at, weights.get(at).copied().filter(|weight| *weight > 0.0).unwrap_or(0.0))).collect();
+    let mut ordered = Vec::new();
+    while !left.is_empty() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        #[allow(clippy::cast_precision_loss)]
+        let chance = (state >> 11) as f64 / (1u64 << 53) as f64;
+        let mut point = chance * left.iter().map(|(_, weight)| weight).sum::<f64>();
+        let at = left.iter().position(|(_, weight)| {
+            point -= weight;
+            point < 0.0
+        });
+        ordered.push(models[left.remove(at.unwrap_or(0)).0].clone());
+    }
+    ordered
+}
+
+fn seed_of(key: &str) -> u64 {
+    // FNV-1a: the same in every process and version.
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn chance_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// Marks the last message as one to go on from, where a host wants that said.
+pub(crate) fn mark_prefill(
+    request: &mut ChatCompletionRequest,
+    mark: Option<&str>,
+    fields: &serde_json::Map<String, serde_json::Value>,
+) {
+    if let (Some(mark), Some(last)) = (mark, request.messages.last_mut()) {
+        last.extra.insert(mark, serde_json::Value::Bool(true));
+    }
+    for (name, value) in fields {
+        request.extra.insert(name.clone(), value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_choose_by_chance_and_a_sticky_key_always_the_same() {
+        let models = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        assert_eq!(order(&models, &[], None), models);
+        assert_eq!(order(&models, &[0.0, 0.0, 1.0], None)[0], "c");
+        let sticky = order(&models, &[1.0, 1.0, 1.0], Some("user-7"));
+        assert!((0..20).all(|_| order(&models, &[1.0, 1.0, 1.0], Some("user-7")) == sticky));
+        let firsts: std::collections::BTreeSet<String> =
+            (0..200).map(|_| order(&models, &[1.0, 1.0, 1.0], None).remove(0)).collect();
+        assert_eq!(firsts.len(), 3);
+    }
+}

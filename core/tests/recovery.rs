@@ -1,0 +1,287 @@
+//! Answers that survive: the recovery table through the engine, and texts cut at random.
+
+use std::path::Path;
+use std::time::Duration;
+
+use literllm::{
+    ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Client, ClientConfig, Error, ErrorKind, StreamHandle,
+};
+use literllm_mock::{Event, Mock, Options};
+use serde_json::{Value, json};
+
+const TEXT: &str = "one two three four five six seven eight nine ten eleven twelve";
+const SOON: Duration = Duration::from_secs(10);
+
+struct Mocks {
+    plain: Mock,
+    secure: Mock,
+}
+
+async fn mocks() -> Mocks {
+    let secure = Options { tls: true, ..Options::default() };
+    Mocks { plain: Mock::start(Options::default()).await.expect("a mock"), secure: Mock::start(secure).await.expect("a mock") }
+}
+
+fn client(mocks: &Mocks, more: &Value) -> Client {
+    let mut config = json!({
+        "api_keys": {"openai": "test-key"},
+        "base_urls": {
+            "openai": format!("{}/v1", mocks.plain.url()),
+            "refused": "http://127.0.0.1:9/v1",
+            "unknown_host": "http://no-such-host.invalid/v1",
+            "untrusted": format!("{}/v1", mocks.secure.url()),
+        },
+        "hosts": [
+            {"name": "refused", "base_url": ""}, {"name": "unknown_host", "base_url": ""}, {"name": "untrusted", "base_url": ""},
+            {"name": "no_key", "base_url": "http://127.0.0.1:9/v1", "key_vars": ["LITERLLM_TEST_NO_SUCH_KEY"]},
+        ],
+        "cooldown": 0,
+    });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        config[name] = value.clone();
+    }
+    Client::new(ClientConfig::from_json(&config.to_string()).expect("a configuration")).expect("a client")
+}
+
+/// A route of the table as a model's name.
+fn model(route: &str, number: usize) -> String {
+    match route.strip_prefix('@') {
+        Some("unknown_provider") => "nowhere/demo".to_owned(),
+        Some(host) => format!("{host}/demo"),
+        None => format!("openai/demo-{number}?{}", route.replace("{T}", &TEXT.replace(' ', "%20"))),
+    }
+}
+
+struct Outcome {
+    chunks: Vec<ChatCompletionChunk>,
+    answer: Option<ChatCompletion>,
+    error: Option<Error>,
+}
+
+async fn ask(client: &Client, request: &ChatCompletionRequest) -> Outcome {
+    let mut outcome = Outcome { chunks: Vec::new(), answer: None, error: None };
+    let mut stream = match client.chat_stream(request).await {
+        Ok(stream) => stream,
+        Err(error) => return Outcome { error: Some(error), ..outcome },
+    };
+    while let Some(chunk) = stream.next().await {
+        match chunk {
+            Ok(chunk) => outcome.chunks.push(chunk),
+            Err(error) => outcome.error = Some(error),
+        }
+    }
+    outcome.answer = outcome.error.is_none().then(|| stream.completion());
+    outcome
+}
+
+fn request(models: Vec<String>, mode: Option<&str>) -> ChatCompletionRequest {
+    ChatCompletionRequest { stream_fallback_mode: mode.map(Into::into), ..ChatCompletionRequest::new(models, ["Count"]) }
+}
+
+/// What a consumer that minds resets has in the end.
+fn text_of(chunks: &[ChatCompletionChunk]) -> String {
+    let mut text = String::new();
+    for chunk in chunks {
+        if chunk.literllm.as_ref().is_some_and(|event| event.event == "reset") {
+            text.clear();
+        }
+        text.extend(chunk.choices.iter().filter_map(|choice| choice.delta.content.as_deref()));
+    }
+    text
+}
+
+#[tokio::test]
+async fn failures_end_as_the_table_says() {
+    let mocks = mocks().await;
+    let table: Vec<Value> = serde_json::from_slice(
+        &std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/recovery.json")).expect("the table"),
+    )
+    .expect("a table in JSON");
+    let mut wrong = Vec::new();
+    for row in &table {
+        let models =
+            row["models"].as_array().unwrap().iter().enumerate().map(|(at, route)| model(route.as_str().unwrap(), at)).collect();
+        let mut request = request(models, row["mode"].as_str());
+        if let Some(format) = row["format"].as_str() {
+            request.response_format = serde_json::from_value(json!({"type": format})).ok();
+        }
+        let outcome = ask(&client(&mocks, &row["config"]), &request).await;
+        if let Err(message) = check(&row["expect"], &outcome) {
+            wrong.push(format!("{}: {message}", row["name"]));
+        }
+    }
+    println!("table: recovery, {} scenarios through rust, {} wrong", table.len(), wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn check(expect: &Value, outcome: &Outcome) -> Result<(), String> {
+    let differ = |what: &str, is: &dyn std::fmt::Debug| Err(format!("{what}: {is:?}"));
+    let kind = outcome.error.as_ref().map(|error| error.kind().as_str());
+    if kind != expect["kind"].as_str() {
+        return differ("ended", &outcome.error);
+    }
+    let events: Vec<_> = outcome.chunks.iter().filter_map(|chunk| chunk.literllm.as_deref()).collect();
+    if let Some(error) = &outcome.error {
+        if let Some(causes) = expect["causes"].as_array() {
+            let is: Vec<&str> = error.causes().iter().map(|cause| cause.kind().as_str()).collect();
+            if is != causes.iter().filter_map(Value::as_str).collect::<Vec<_>>() {
+                return differ("causes", &is);
+            }
+        }
+        if let Some(text) = expect["partial"].as_str()
+            && error.partial().map(ChatCompletion::text) != Some(text)
+        {
+            return differ("partial", &error.partial());
+        }
+        if let Some(count) = expect["partial_tools"].as_u64()
+            && error.partial().map(|partial| partial.choices[0].message.tool_calls.len() as u64) != Some(count)
+        {
+            return differ("partial", &error.partial());
+        }
+        return Ok(());
+    }
+    let answer = outcome.answer.as_ref().expect("a whole answer");
+    let should = expect["text"].as_str().unwrap_or_default().replace("{T}", TEXT);
+    if text_of(&outcome.chunks) != should || answer.text() != should {
+        return differ("text", &(text_of(&outcome.chunks), answer.text()));
+    }
+    if let Some(tools) = expect["tools"].as_array() {
+        let is: Vec<&str> = answer.choices[0].message.tool_calls.iter().map(|call| call.function.arguments.as_str()).collect();
+        if is != tools.iter().filter_map(Value::as_str).collect::<Vec<_>>() {
+            return differ("tools", &is);
+        }
+    }
+    let last = events.last();
+    for (name, is) in [
+        ("event", last.map(|event| event.event.as_str())),
+        ("reason", last.map(|event| event.reason.as_str())),
+        ("mode", last.map(|event| event.mode.as_str())),
+    ] {
+        if let Some(should) = expect[name].as_str()
+            && is != Some(should)
+        {
+            return differ(name, &events);
+        }
+    }
+    if let Some(kept) = expect["kept"].as_u64()
+        && last.map(|event| event.kept) != Some(kept)
+    {
+        return differ("kept", &events);
+    }
+    let attempts = &answer.literllm.as_ref().expect("its meta").attempts;
+    if let Some(legs) = expect["legs"].as_u64()
+        && attempts.len() as u64 != legs
+    {
+        return differ("attempts", attempts);
+    }
+    // Whatever happened, the stream is one.
+    let first = outcome.chunks.first().ok_or("no chunk")?;
+    let one = |chunk: &ChatCompletionChunk| (chunk.id.clone(), chunk.model.clone(), chunk.created);
+    if outcome.chunks.iter().any(|chunk| one(chunk) != one(first)) {
+        return Err("its identity changes".to_owned());
+    }
+    let count = |has: &dyn Fn(&ChatCompletionChunk) -> bool| outcome.chunks.iter().filter(|chunk| has(chunk)).count();
+    let roles = count(&|chunk| chunk.choices.iter().any(|choice| choice.delta.role.is_some()));
+    let finishes = count(&|chunk| chunk.choices.iter().any(|choice| choice.finish_reason.is_some()));
+    if (roles, finishes) != (1, 1) {
+        return Err(format!("{roles} role chunks, {finishes} finish chunks"));
+    }
+    Ok(())
+}
+
+/// Recorded and made-up answers, cut at random places, one route after another: the joined text is the uncut one.
+#[tokio::test]
+async fn texts_cut_at_random_are_joined_exactly() {
+    const TEXTS: [&str; 5] = [
+        "A lighthouse keeper once taught her lamp to count. Every night it flashed one number to the ships: one, two, three.",
+        "fn add(a: i32, b: i32) -> i32 {\n    a + b\n}\n\nfn sub(a: i32, b: i32) -> i32 {\n    a - b\n}\n",
+        "{\"rows\":[{\"id\":1,\"name\":\"a\"},{\"id\":2,\"name\":\"b\"},{\"id\":3,\"name\":\"c\"}]}",
+        "na na na na na na na na na na na na na na na na Batman!",
+        "Ein Käse, zwei Käse 🧀🧀, naïve café, 日本語のテキスト。 Und noch ein Satz, damit es lang genug wird.",
+    ];
+    let mocks = mocks().await;
+    let client = client(&mocks, &json!({}));
+    let mut state = 7u64;
+    let mut number = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % below
+    };
+    for round in 0..60 {
+        let text = TEXTS[round % TEXTS.len()];
+        let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let cut = |number: &mut dyn FnMut(usize) -> usize| match number(3) {
+            0 => format!("cut={}", 1 + number(12)),
+            1 => format!("end={}", 1 + number(12)),
+            _ => format!("cut_bytes={}", 150 + number(2500)),
+        };
+        let mode = ["auto", "prefill", "user_turn", "restart"][number(4)];
+        // An echo counts as one from twelve graphemes on, and not in a text that repeats itself.
+        let echo = if round % TEXTS.len() == 0 && mode != "restart" { [0, 15, 30][number(3)] } else { 0 };
+        let first = if echo > 0 { "cut=9".to_owned() } else { cut(&mut number) };
+        let models = vec![
+            format!("openai/a{round}?text={encoded}&{first}"),
+            format!("openai/b{round}?text={encoded}&continue=1&echo={echo}&{}", cut(&mut number)),
+            format!("openai/c{round}?text={encoded}&continue=1"),
+        ];
+        let outcome = ask(&client, &request(models.clone(), Some(mode))).await;
+        assert!(outcome.error.is_none(), "round {round}: {:?}", outcome.error);
+        assert_eq!(text_of(&outcome.chunks), text, "round {round}, {mode}, {models:?}");
+    }
+}
+
+#[tokio::test]
+async fn cancelling_while_another_route_is_tried_ends_it() {
+    let mocks = mocks().await;
+    let client = client(&mocks, &json!({}));
+    let models = vec![model("text={T}&cut=4", 0), model("id=late&headers_after=60000", 1)];
+    let handle = StreamHandle::from(client.chat_stream(request(models, None)).await.expect("a stream"));
+    let reader = tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            loop {
+                match handle.next_batch().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return error,
+                    None => panic!("a cancelled stream is not whole"),
+                }
+            }
+        }
+    });
+    mocks.plain.wait("late", Event::Request, SOON).await.expect("the second route is asked");
+    handle.cancel();
+    let error = reader.await.expect("the reader ends");
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(error.partial().map(ChatCompletion::text), Some("one two three"));
+    mocks.plain.wait("late", Event::Left, SOON).await.expect("the mock sees it leave");
+}
+
+#[tokio::test]
+async fn a_route_that_failed_a_moment_ago_is_asked_last() {
+    let mocks = mocks().await;
+    let client = client(&mocks, &json!({"cooldown": 60}));
+    let models = vec!["openai/cooling?id=cooling&status=503".to_owned(), "openai/well?text=ok".to_owned()];
+    for _ in 0..3 {
+        let answer = client.chat(request(models.clone(), None)).await.expect("the second route answers");
+        assert_eq!(answer.text(), "ok");
+    }
+    assert_eq!(mocks.plain.log("cooling").len(), 1, "it was asked again");
+}
+
+#[tokio::test]
+async fn the_final_response_lists_every_attempt_with_its_usage() {
+    let mocks = mocks().await;
+    let models = vec![model("status=500", 0), model("text={T}&cut=4", 1), model("text={T}&continue=1&usage=20,9", 2)];
+    let asking = ChatCompletionRequest { max_tokens: Some(50), ..request(models, None) };
+    let outcome = ask(&client(&mocks, &json!({})), &asking).await;
+    let answer = outcome.answer.expect("a whole answer");
+    let attempts = answer.literllm.expect("its meta").attempts;
+    let told: Vec<_> =
+        attempts.iter().map(|attempt| (attempt.error.as_deref(), attempt.mode.as_deref(), attempt.characters)).collect();
+    let rest = (TEXT.len() - "one two three".len()) as u64;
+    assert_eq!(told, [(Some("server"), None, 0), (Some("truncated"), Some("restart"), 13), (None, Some("user_turn"), rest)]);
+    assert_eq!(attempts[2].usage.as_ref().map(|usage| usage.completion_tokens), Some(9));
+    let last = mocks.plain.log(None).into_iter().last().expect("the last request");
+    let body: Value = serde_json::from_str(last.body.get()).expect("the body");
+    assert!(body["max_tokens"].as_u64().is_some_and(|limit| limit < 50), "the limit shrinks by what was said");
+    assert!(body.get("stream_fallback_mode").is_none());
+}
