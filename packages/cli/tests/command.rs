@@ -92,7 +92,7 @@ fn deadlines_are_options() {
     let mock = mock();
     for (behaviour, option, status) in [
         ("stall=0", "--first-token-timeout", 1),
-        ("text=one%20two%20three; stall=3", "--idle-timeout", "--fallback-mode", 3),
+        ("text=one%20two%20three; stall=3", "--idle-timeout", 3),
         ("chunks=1000; bytes=200; pace=20", "--timeout", 3),
     ] {
         let output = ask(&mock, behaviour, &[option, "0.3"]);
@@ -206,6 +206,7 @@ fn help_names_every_option() {
         "--max-tokens",
         "--connect-timeout",
         "--first-token-timeout",
+        "--fallback-mode",
         "--idle-timeout",
         "--timeout",
         "--max-retries",
