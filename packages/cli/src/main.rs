@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         match arguments.command {
-            Command::Chat(chat) => chat.run().await,
+            Command::Chat(chat) => Box::pin(chat.run()).await,
             Command::Providers(providers) => providers.run(),
             Command::Mock(mock) => mock.run().await,
         }
