@@ -350,6 +350,42 @@ impl Profiles {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn the_profiles_region_fills_the_address_and_the_signature() {
+        use crate::auth::{Auth, Credentials, REGION};
+        use crate::providers::Target;
+
+        let file = std::env::temp_dir().join(format!("literllm-region-{}", std::process::id()));
+        std::fs::write(&file, "[default]\nregion = ap-south-1\n").expect("a temporary file");
+        let settings = [
+            ("access_key_id", "AKIDEXAMPLE"),
+            ("secret_access_key", "secret"),
+            ("session_token", ""),
+            ("profile", ""),
+            ("credentials_file", "/nowhere"),
+            ("config_file", file.to_str().expect("its name is text")),
+        ];
+        let target = Target {
+            host: crate::providers::find("bedrock").expect("it is in the table").clone(),
+            model: "m".into(),
+            base_url: String::new(),
+            key: None,
+            is_default_url: true,
+            settings: settings.into_iter().map(|(name, value)| (name, value.to_owned().into())).collect(),
+        };
+        let transport = crate::transport::Transport::new(crate::config::NetworkOptions::default());
+        let source = Source { target: &target, transport: &transport, connect_timeout: None, token_provider: None };
+        let auth = Auth::Aws { region: String::new(), service: "bedrock" };
+        let url = format!("https://bedrock-runtime.{REGION}.amazonaws.com/model/m/converse");
+        let mut outgoing = Outgoing { url, headers: HeaderMap::new(), body: "{}".into(), auth };
+        let authorised = Credentials::default().authorise(&mut outgoing, &source).await;
+        std::fs::remove_file(&file).expect("the file is there");
+        authorised.expect("there are keys");
+        assert_eq!(outgoing.url, "https://bedrock-runtime.ap-south-1.amazonaws.com/model/m/converse");
+        let authorization = outgoing.headers[AUTHORIZATION].to_str().expect("text");
+        assert!(authorization.contains("/ap-south-1/bedrock/aws4_request, SignedHeaders=host;x-amz-date, "), "{authorization}");
+    }
+
     #[test]
     fn profiles_are_read_from_both_files() {
         let mut profiles = Profiles::default();

@@ -36,6 +36,9 @@ const USABLE: Duration = Duration::from_secs(10);
 /// Stands in an address for the Google project that its credentials belong to.
 pub(crate) const PROJECT: &str = "{project}";
 
+/// What stands in an address for the region that only a profile knows.
+pub(crate) const REGION: &str = "{region}";
+
 /// What authorises a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
@@ -146,7 +149,13 @@ impl Credentials {
         if source.needs_none(&outgoing.auth) {
             return Ok(());
         }
-        let auth = outgoing.auth.clone();
+        let mut auth = outgoing.auth.clone();
+        if let Auth::Aws { region, .. } = &mut auth {
+            if region.is_empty() {
+                *region = aws::region(source)?;
+            }
+            outgoing.url = outgoing.url.replace(REGION, region);
+        }
         if outgoing.url.contains(PROJECT) {
             let slot = self.slot(&source.target.host.name);
             let project = slot.project.get_or_try_init(|| google::project(source)).await?;

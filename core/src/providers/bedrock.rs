@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::{Call, Outgoing, Provider, Target, Translator, json_body, key_header, percent_encoded};
-use crate::auth::Auth;
+use crate::auth::{Auth, REGION};
 use crate::decode::Framing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::Emitter;
@@ -43,7 +43,7 @@ impl Provider for Bedrock {
                 format!("https://bedrock-runtime.{region}.amazonaws.com{china}")
             }
             // The signer knows the profile's region.
-            None if auth != Auth::Ready => "https://bedrock-runtime.{region}.amazonaws.com".to_owned(),
+            None if auth != Auth::Ready => format!("https://bedrock-runtime.{REGION}.amazonaws.com"),
             None => {
                 return Err(Error::new(
                     ErrorKind::InvalidRequest,

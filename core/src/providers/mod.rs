@@ -18,6 +18,7 @@ pub mod models;
 mod ollama;
 mod openai;
 mod own;
+mod pattern;
 mod unsupported;
 mod vertex;
 

@@ -1,5 +1,7 @@
 //! Anthropic's events and whole messages, read.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -10,6 +12,7 @@ use crate::providers::Translator;
 use crate::providers::compact::compact;
 use crate::providers::failure::{self, Failure};
 use crate::providers::loose::Text;
+use crate::providers::pattern::Pattern;
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{
     Annotation, ChunkChoice, CompletionTokensDetails, Delta, Extra, FinishReason, PromptTokensDetails, Str, ThinkingBlock,
@@ -26,6 +29,17 @@ pub(crate) struct Reader {
     counts: Counts,
     stop: String,
     stop_sequence: Option<String>,
+    /// The last piece's block and kind, if the next piece may be like it.
+    pub(super) alike: Option<(u64, Piece)>,
+    pattern: Pattern,
+}
+
+/// What a piece adds to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Piece {
+    Text,
+    Thinking,
+    Arguments,
 }
 
 #[derive(Debug)]
@@ -145,17 +159,54 @@ impl Translator for Reader {
         if event.name == "error" {
             return Err(read_error(data));
         }
+        // Anthropic pads before the last brace.
+        let unpadded = data.strip_suffix('}').map_or("", str::trim_ascii_end);
+        if self.say_alike(unpadded, out) {
+            return Ok(());
+        }
         let wire = match serde_json::from_str::<WireEvent<'_>>(data) {
             Ok(wire) => wire,
             Err(_) if event.kind == EventKind::Unterminated => return Ok(()),
             Err(_) if event.kind == EventKind::Stray => return Err(failure::not_an_answer(data)),
             Err(error) => return Err(malformed(data, error)),
         };
+        self.learn(unpadded, &wire);
         self.read(wire, data, out)
     }
 }
 
 impl Reader {
+    /// Says what an event says that differs from the last one in its text alone; otherwise `false`, and nothing was said.
+    fn say_alike(&mut self, data: &str, out: &mut Emitter) -> bool {
+        let Some((index, piece)) = self.alike else { return false };
+        let Some(text) = self.pattern.text(data) else { return false };
+        let text = Text(text);
+        let delta = match piece {
+            Piece::Text => WireDelta { kind: Text("text_delta".into()), text, ..WireDelta::default() },
+            Piece::Thinking => WireDelta { kind: Text("thinking_delta".into()), thinking: text, ..WireDelta::default() },
+            Piece::Arguments => WireDelta { kind: Text("input_json_delta".into()), partial_json: text, ..WireDelta::default() },
+        };
+        self.delta(index, delta, out);
+        true
+    }
+
+    /// Keeps a piece's event as the pattern of those to come; after any other nothing is alike.
+    fn learn(&mut self, data: &str, wire: &WireEvent<'_>) {
+        self.alike = None;
+        let WireEvent { kind, index, delta: Some(delta), content_block: None, message: None, usage: None } = wire else { return };
+        let (piece, text) = match &*delta.kind {
+            "text_delta" => (Piece::Text, &delta.text),
+            "thinking_delta" => (Piece::Thinking, &delta.thinking),
+            "input_json_delta" => (Piece::Arguments, &delta.partial_json),
+            _ => return,
+        };
+        if let (Cow::Borrowed(text), "content_block_delta") = (&text.0, &**kind)
+            && self.pattern.learn(data, text, None)
+        {
+            self.alike = Some((*index, piece));
+        }
+    }
+
     fn read(&mut self, wire: WireEvent<'_>, data: &str, out: &mut Emitter) -> Result<()> {
         match &*wire.kind {
             "content_block_delta" => {

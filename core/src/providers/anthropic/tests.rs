@@ -285,3 +285,52 @@ fn other_fields_are_mapped_passed_or_dropped() {
         assert_eq!(refused(&json!({ field: value })).as_deref(), Some(field));
     }
 }
+
+#[test]
+fn pieces_that_are_alike_mean_what_they_mean_apart() {
+    use super::Reader;
+    use crate::decode::{Event, EventKind};
+    use crate::providers::Translator;
+    use crate::stream::Emitter;
+
+    let mut events =
+        vec![r#"{"type":"message_start","message":{"id":"msg_1","model":"m","usage":{"input_tokens":1}}}"#.to_owned()];
+    let blocks = [
+        (r#"{"type":"text","text":""}"#, "text_delta", "text"),
+        (r#"{"type":"thinking","thinking":"","signature":""}"#, "thinking_delta", "thinking"),
+        (r#"{"type":"tool_use","id":"toolu_1","name":"f","input":{}}"#, "input_json_delta", "partial_json"),
+        (r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"f","input":{}}"#, "input_json_delta", "partial_json"),
+    ];
+    for (index, (block, kind, field)) in blocks.iter().enumerate() {
+        events.push(format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#));
+        for (piece, padding) in [("a", ""), ("", "  "), ("{\\\"b\\\": \\u00e9", " "), ("é 👋", ""), ("\\ud83d\\ude00", "   ")]
+        {
+            events.push(format!(
+                r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}","{field}":"{piece}"}}{padding}}}"#
+            ));
+        }
+        events.push(format!(
+            r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"signature_delta","signature":"s"}}}}"#
+        ));
+        events.push(format!(r#"{{"type":"content_block_stop","index":{index}}}"#));
+    }
+    events.push(r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":2}}"#.to_owned());
+    events.push(r#"{"type":"message_stop"}"#.to_owned());
+    let play = |remembers: bool| {
+        let (mut reader, mut out, mut alike) = (Reader::default(), Emitter::new("m".into(), 1, true), 0);
+        out.answered(Some("the same for both"), 1);
+        for data in &events {
+            if !remembers {
+                reader.alike = None;
+            }
+            let before = reader.alike;
+            reader.event(&Event { kind: EventKind::Message, name: "", data: data.into() }, &mut out).expect("all are sound");
+            alike += usize::from(before.is_some() && before == reader.alike);
+        }
+        out.close();
+        (out.take_ready(), alike)
+    };
+    let ((together, alike), (apart, none)) = (play(true), play(false));
+    assert_eq!(together, apart);
+    assert_eq!((alike, none), (16, 0));
+}

@@ -1,5 +1,7 @@
 //! Converse's events and whole answers, read.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -10,6 +12,7 @@ use crate::providers::Translator;
 use crate::providers::compact::compact;
 use crate::providers::failure::{self, Failure};
 use crate::providers::loose::Text;
+use crate::providers::pattern::Pattern;
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{Annotation, Delta, FinishReason, PromptTokensDetails, Str, ThinkingBlock, UrlCitation, Usage};
 
@@ -22,6 +25,9 @@ pub(super) struct Reader {
     calls: u32,
     stop: Option<String>,
     has_metadata: bool,
+    /// Whether the next piece of text may be like the last one.
+    alike: bool,
+    pattern: Pattern,
 }
 
 #[derive(Debug)]
@@ -46,6 +52,8 @@ struct WireEvent<'a> {
     #[serde(borrow)]
     stop_reason: Text<'a>,
     usage: Option<Counts>,
+    #[serde(rename = "p", borrow)]
+    padding: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -172,12 +180,20 @@ impl Translator for Reader {
         };
         match event.name {
             "contentBlockDelta" => {
+                if self.alike
+                    && let Some(text) = self.pattern.text(&event.data)
+                {
+                    out.text(0, text.into_owned());
+                    return Ok(());
+                }
                 let wire = read()?;
+                self.learn(&event.data, &wire);
                 if let Some(delta) = wire.delta {
                     self.delta(wire.content_block_index, delta, out);
                 }
             }
             "contentBlockStart" => {
+                self.alike = false;
                 let wire = read()?;
                 if let Some(start) = wire.start {
                     self.start(wire.content_block_index, start, out);
@@ -203,6 +219,21 @@ impl Translator for Reader {
 }
 
 impl Reader {
+    /// Keeps the event of a piece of text as the pattern of those to come; after any other nothing is alike.
+    fn learn(&mut self, data: &str, wire: &WireEvent<'_>) {
+        self.alike = false;
+        let Some(WireBlock { text, tool_use: None, reasoning_content: None, citation: None, citations_content: None }) =
+            &wire.delta
+        else {
+            return;
+        };
+        let is_known = self.blocks.iter().any(|(known, _)| *known == wire.content_block_index);
+        if let (Cow::Borrowed(text), Cow::Borrowed(padding), false) = (&text.0, &wire.padding.0, is_known) {
+            let padding = Some(*padding).filter(|padding| !padding.is_empty());
+            self.alike = self.pattern.learn(data, text, padding);
+        }
+    }
+
     fn start(&mut self, index: u64, start: WireStart<'_>, out: &mut Emitter) {
         let block = match start.tool_use {
             Some(tool) if &*tool.kind != "server_tool_use" => {

@@ -1,12 +1,9 @@
-//! The short way through a stream. Its events are the same bytes but for one string, the text or a call's arguments, and perhaps a
-//! padding that nobody reads. So the last event that was read whole is kept as a template: where the next one differs in nothing but
-//! these strings, it means the same with another text, and only that is read.
+//! Which events of a stream can go the short way (see [`Pattern`]): those whose one meaning is a piece of text.
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
 use super::wire::{Loose, WireChoice, WireChunk, WireDelta, WireToolCall};
+use crate::providers::pattern::Pattern;
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{ChunkChoice, Delta};
 
@@ -14,12 +11,7 @@ use crate::types::{ChunkChoice, Delta};
 pub(super) struct Template {
     /// What the text belongs to; without it nothing matches.
     slot: Option<Slot>,
-    /// The event up to the text, its quote included.
-    before: String,
-    /// From the text's closing quote to the end, or to the padding, its quote included.
-    after: String,
-    /// From the padding's closing quote to the end.
-    end: Option<String>,
+    pattern: Pattern,
 }
 
 #[derive(Debug)]
@@ -44,27 +36,20 @@ impl Template {
     pub(super) fn learn(&mut self, data: &str, chunk: &WireChunk<'_>) {
         self.slot = None;
         let Some((slot, text)) = Slot::of(chunk) else { return };
-        let Some(start) = place(data, text) else { return };
-        let (before, rest) = data.split_at(start);
-        let rest = &rest[text.len()..];
-        let (after, end) = match &chunk.padding {
-            Loose::Absent => (rest, None),
-            Loose::Text(Cow::Borrowed(padding)) => {
-                let Some(start) = place(rest, padding) else { return };
-                (&rest[..start], Some(&rest[start + padding.len()..]))
-            }
+        let padding = match &chunk.padding {
+            Loose::Absent => None,
+            Loose::Text(Cow::Borrowed(padding)) => Some(*padding),
             _ => return,
         };
-        replace(&mut self.before, before);
-        replace(&mut self.after, after);
-        self.end = end.map(str::to_owned);
-        self.slot = Some(slot);
+        if self.pattern.learn(data, text, padding) {
+            self.slot = Some(slot);
+        }
     }
 
     /// Says what `data` says if it differs from the template in its strings alone; otherwise `false`, and nothing was said.
     pub(super) fn say(&self, data: &str, out: &mut Emitter) -> bool {
         let Some(slot) = &self.slot else { return false };
-        let Some(text) = self.text(data) else { return false };
+        let Some(text) = self.pattern.text(data) else { return false };
         let mut delta = Delta::default();
         match &slot.field {
             Field::Content => delta.content = Some(text.into_owned()),
@@ -75,27 +60,6 @@ impl Template {
         }
         out.add(ChunkChoice { index: slot.choice, delta, ..ChunkChoice::default() });
         true
-    }
-
-    fn text<'d>(&self, data: &'d str) -> Option<Cow<'d, str>> {
-        let rest = data.strip_prefix(self.before.as_str())?;
-        let (text, after) = rest.split_at(string_end(rest)?);
-        let after = after.strip_prefix(self.after.as_str())?;
-        let same = match &self.end {
-            None => after.is_empty(),
-            Some(end) => {
-                let (padding, after) = after.split_at(string_end(after)?);
-                is_plain(padding) && after == end
-            }
-        };
-        if !same {
-            return None;
-        }
-        if is_plain(text) {
-            return Some(Cow::Borrowed(text));
-        }
-        let quoted = &data[self.before.len() - 1..=self.before.len() + text.len()];
-        serde_json::from_str(quoted).ok().map(Cow::Owned)
     }
 }
 
@@ -164,38 +128,6 @@ fn text_of<'c>(value: &'c Loose<'_>) -> Option<&'c str> {
         Loose::Text(text) => Some(text),
         Loose::Other(_) => None,
     }
-}
-
-/// Where `part` lies in `whole`, if it is a part of it, between quotes.
-fn place(whole: &str, part: &str) -> Option<usize> {
-    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
-    let quoted =
-        start > 0 && whole.as_bytes().get(start - 1) == Some(&b'"') && whole.as_bytes().get(start + part.len()) == Some(&b'"');
-    quoted.then_some(start)
-}
-
-/// The place of the quote that ends a JSON string.
-fn string_end(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    loop {
-        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            return Some(at);
-        }
-        at += 2;
-    }
-}
-
-/// Whether a JSON string's inside is its text as it stands.
-fn is_plain(text: &str) -> bool {
-    // Counted rather than searched, so that the compiler compares many bytes at once.
-    text.bytes().filter(|&byte| byte < 0x20 || byte == b'\\').count() == 0
-}
-
-fn replace(slot: &mut String, text: &str) {
-    slot.clear();
-    slot.push_str(text);
 }
 
 #[cfg(test)]
@@ -277,7 +209,7 @@ mod tests {
         fn read(&mut self, event: &Event<'_>) {
             let [short, long] = &mut self.readers;
             let template = &short.0.template;
-            self.short_ways += usize::from(template.slot.is_some() && template.text(event.data.trim_ascii()).is_some());
+            self.short_ways += usize::from(template.slot.is_some() && template.pattern.text(event.data.trim_ascii()).is_some());
             long.0.template.forget();
             let said = [short, long].map(|(reader, out)| {
                 let result = reader.event(event, out).map_err(|error: Error| error.to_json());
