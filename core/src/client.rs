@@ -108,7 +108,7 @@ impl Client {
         let span = CallSpan::new(request, false, self.0.config.trace_content);
         let errand =
             Errand { request, model: request.model.first(), options, span: &span, stream: false, started: Instant::now() };
-        let result = self.retried(&errand, Attempt::whole).instrument(span.span().clone()).await;
+        let result = Box::pin(self.retried(&errand, Attempt::whole).instrument(span.span().clone())).await;
         match &result {
             Ok(answer) => span.end(answer, None),
             Err(error) => span.end(&ChatCompletion::default(), Some(error)),
@@ -131,7 +131,9 @@ impl Client {
         let span = CallSpan::new(request, true, self.0.config.trace_content);
         let errand =
             Errand { request, model: request.model.first(), options, span: &span, stream: true, started: Instant::now() };
-        let result = if request.model.is_list() { self.course(&errand).await } else { self.stream(&errand).await };
+        // A list's way is long, and rarely gone: it is kept off the stack of those who ask one model.
+        let result =
+            if request.model.is_list() { Box::pin(self.course(&errand)).await } else { Box::pin(self.stream(&errand)).await };
         if let Err(error) = &result {
             span.end(&ChatCompletion::default(), Some(error));
         }
