@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::openai::{self, OpenAi};
-use super::{Call, Outgoing, Provider, Translator, json_body, key_header};
+use super::{Call, Outgoing, Provider, Translator, json_body, key_header, unsupported};
 use crate::auth::Auth;
 use crate::error::Result;
 use crate::types::{ChatCompletion, Content, ContentPart, Message, Role, ToolChoice};
@@ -43,6 +43,9 @@ fn body(call: &Call<'_>) -> Result<Value> {
         body.extra.insert("random_seed", seed.into());
     }
     (body.user, body.store, body.service_tier) = (None, None, None);
+    for hint in unsupported::OPENAIS {
+        body.extra.remove(hint);
+    }
     let refused = [
         ("logit_bias", body.logit_bias.take().is_some()),
         ("logprobs", body.logprobs.take().unwrap_or(false)),
@@ -88,6 +91,7 @@ fn rewrite(message: &mut Message) {
     message.refusal = None;
     message.extra.remove("extra_content");
     for call in &mut message.tool_calls {
+        call.extra.remove("extra_content");
         call.id = short_id(&call.id);
     }
     if let Some(id) = &mut message.tool_call_id {

@@ -98,6 +98,9 @@ pub(super) fn body(call: &Call<'_>) -> Result<ChatCompletionRequest> {
         message.thinking_blocks = Vec::new();
         if matches!(&*call.target.host.name, "openai" | "azure") {
             message.extra.remove("extra_content");
+            for call in &mut message.tool_calls {
+                call.extra.remove("extra_content");
+            }
             message.reasoning_content = None;
             message.reasoning_details = Vec::new();
             message.annotations = Vec::new();

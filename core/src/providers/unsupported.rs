@@ -11,10 +11,11 @@ pub(super) fn refuse(call: &Call<'_>, fields: &[&str]) -> Result<()> {
     fields.iter().filter(|field| changes_the_answer(call.request, field)).try_for_each(|field| call.unsupported(field))
 }
 
-/// The request's fields that are not OpenAI's, and so may be the provider's own. Such of OpenAI's as have no place in the request's type
-/// and do not change the answer are left out.
+/// Such of OpenAI's fields as have no place in the request's type, and do not change the answer.
+pub(super) const OPENAIS: [&str; 3] = ["prompt_cache_key", "prompt_cache_retention", "safety_identifier"];
+
+/// The request's fields that are not OpenAI's, and so may be the provider's own.
 pub(super) fn own_fields(request: &ChatCompletionRequest) -> impl Iterator<Item = (&String, &Value)> {
-    const OPENAIS: [&str; 3] = ["prompt_cache_key", "prompt_cache_retention", "safety_identifier"];
     request.extra.iter().filter(|(name, value)| !OPENAIS.contains(&name.as_str()) && !value.is_null())
 }
 

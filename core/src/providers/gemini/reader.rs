@@ -319,3 +319,34 @@ fn malformed(data: &str, error: serde_json::Error) -> Error {
         .with_body(data)
         .with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers::tests::mapped;
+
+    #[test]
+    fn signatures_go_back_as_they_came_also_through_json() {
+        let pieces = [
+            r#"{"candidates":[{"content":{"parts":[{"text":"Hm","thought":true}]}}],"modelVersion":"gemini-3-pro"}"#,
+            r#"{"candidates":[{"content":{"parts":[{"text":"I look."},{"functionCall":{"name":"f","args":{"a":1}},"thoughtSignature":"ONE"}]}}]}"#,
+            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"g"}}]},"finishReason":"STOP"}]}"#,
+        ];
+        let mut out = Emitter::new("gemini-3-pro".into(), 1, true);
+        let mut reader = PieceReader::default();
+        for piece in pieces {
+            reader.read(piece, &mut out).unwrap();
+        }
+        out.close();
+        let answer = serde_json::to_string(&out.answer().to_completion()).unwrap();
+        let message = serde_json::from_str::<Value>(&answer).unwrap()["choices"][0]["message"].clone();
+        let ids = [message["tool_calls"][0]["id"].clone(), message["tool_calls"][1]["id"].clone()];
+        let sent = mapped(&json!({ "model": "gemini/gemini-3-pro", "messages": [{ "role": "user", "content": "x" }, message] }));
+        let expected = json!([
+            { "text": "I look." },
+            { "functionCall": { "name": "f", "args": { "a": 1 }, "id": ids[0] }, "thoughtSignature": "ONE" },
+            { "functionCall": { "name": "g", "args": {}, "id": ids[1] } },
+        ]);
+        assert_eq!(sent["contents"][1]["parts"], expected);
+    }
+}

@@ -69,10 +69,9 @@ struct Function<'a> {
 
 impl Translator for LineReader {
     fn event(&mut self, event: &Event<'_>, out: &mut Emitter) -> Result<()> {
+        let is_cut_off = event.kind == EventKind::Unterminated && event.data.starts_with('{');
         match self.line(&event.data, out) {
-            Err(error) if error.kind() == ErrorKind::Protocol && event.kind == EventKind::Unterminated && out.has_begun() => {
-                Ok(())
-            }
+            Err(error) if error.kind() == ErrorKind::Protocol && is_cut_off => Ok(()),
             result => result,
         }
     }
