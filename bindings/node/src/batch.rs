@@ -64,8 +64,17 @@ enum Alone<'a> {
 
 /// The text that is all a chunk says. Every field is named, so that a new one is not forgotten here.
 fn said_alone(chunk: &ChatCompletionChunk) -> Option<Alone<'_>> {
-    let ChatCompletionChunk { id: _, created: _, model: _, choices, usage: None, system_fingerprint: _, service_tier: _, extra } =
-        chunk
+    let ChatCompletionChunk {
+        id: _,
+        created: _,
+        model: _,
+        choices,
+        usage: None,
+        system_fingerprint: _,
+        service_tier: _,
+        literllm: None,
+        extra,
+    } = chunk
     else {
         return None;
     };

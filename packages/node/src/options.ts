@@ -1,5 +1,7 @@
 /** What a client and a call can be told, in JavaScript's case and milliseconds, and how the engine hears it. */
 
+import type { StreamFallbackMode } from "./types";
+
 /** A host that speaks OpenAI's dialect and is not in the engine's catalogue. */
 export interface Host {
   name: string;
@@ -74,6 +76,10 @@ export interface ClientOptions extends Timeouts, Retries {
   http2Only?: boolean;
   /** Leave out what a provider cannot do, rather than refuse the request. */
   dropUnsupported?: boolean;
+  /** How answers that break off are gone on with, where `model` is a list: `auto` unless set. */
+  streamFallbackMode?: StreamFallbackMode;
+  /** How long a model of a list that failed is asked last, in milliseconds, where its provider does not say. 10,000 unless set. */
+  cooldown?: number | null;
   /** The largest event or answer that is buffered, in bytes. 16 MiB unless set. */
   maxEventBytes?: number;
   /** Put prompts and answers into traces. */
@@ -84,6 +90,10 @@ export interface ClientOptions extends Timeouts, Retries {
 export interface CallOptions extends Timeouts, Retries {
   headers?: Record<string, string>;
   dropUnsupported?: boolean;
+  /** Chooses the order of a list of models by chance, each weighing as much; unset: the order of the list. */
+  modelWeights?: number[];
+  /** The same key has the same order each time (a user or a conversation, say). */
+  stickyKey?: string;
   /** Its abort closes the connection at once. */
   signal?: AbortSignal;
 }
@@ -93,6 +103,7 @@ const durations = new Set([
   "firstTokenTimeout",
   "idleTimeout",
   "timeout",
+  "cooldown",
   "retryBaseDelay",
   "retryMaxDelay",
 ]);

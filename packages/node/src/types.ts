@@ -23,6 +23,25 @@ export interface ChatCompletionChunk {
   usage?: Usage | null;
   system_fingerprint?: string | null;
   service_tier?: string | null;
+  /** On the first chunk of every later leg of an answer that was gone on with: what happened. */
+  literllm?: LegEvent;
+}
+
+/** How an answer goes on after a route failed. */
+export interface LegEvent {
+  /** `resumed`: what follows goes on from what was said. `reset`: what was said is void, and the answer begins anew. */
+  event: Open<"resumed" | "reset">;
+  /** The number of the attempt that goes on, from 1. */
+  attempt: number;
+  provider: string;
+  model: string;
+  /** The error kind for which the route before was left. */
+  reason: string;
+  mode: Open<"prefill" | "user_turn" | "restart">;
+  /** How many characters of the answer so far are kept. */
+  kept: number;
+  /** The routes that failed since the leg before. */
+  failed?: { provider: string; model: string; kind: string; message: string }[];
 }
 
 export interface ChunkChoice {
@@ -89,6 +108,27 @@ export interface AnswerMeta {
   /** The headers of the provider's answer, cookies left out. */
   headers?: Record<string, string>;
   /** US dollars, where the model's price is known. */
+  cost?: number;
+  /** Every route that was asked, in order, where `model` is a list. */
+  attempts?: AttemptReport[];
+}
+
+/** One route that was asked, and what came of it. */
+export interface AttemptReport {
+  provider: string;
+  model: string;
+  request_id?: string;
+  /** Where it went on from another. */
+  mode?: string;
+  /** The error kind, where it failed. */
+  error?: string;
+  message?: string;
+  /** When it was asked, in seconds from the beginning of the call, and how long it took. */
+  started: number;
+  seconds: number;
+  /** How many characters of the answer came from it. */
+  characters: number;
+  usage?: Usage;
   cost?: number;
 }
 
@@ -195,7 +235,11 @@ export interface ChatCompletionRequest {
   store?: boolean | null;
   service_tier?: string | null;
   user?: string;
+  /** How an answer that breaks off is gone on with, where `model` is a list. */
+  stream_fallback_mode?: StreamFallbackMode;
 }
+
+export type StreamFallbackMode = Open<"auto" | "prefill" | "user_turn" | "restart" | "off">;
 
 /** One message of a conversation; an answer's message is one, too. */
 export interface Message {
