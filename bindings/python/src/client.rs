@@ -1,0 +1,187 @@
+//! The client, and a call that waits for its answer.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use literllm::{ChatCompletionRequest, ClientConfig, Error, ErrorKind, RequestOptions, StreamHandle};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::error::{exception, panicked};
+use crate::fork::{self, OfThisProcess};
+use crate::operation::{self, Operation};
+use crate::records::ChatCompletion;
+use crate::stream::Stream;
+use crate::wakeup::{Waiter, WakeUp};
+
+#[pyclass(module = "liter_llm._native", frozen)]
+pub(crate) struct Client(OfThisProcess<literllm::Client>);
+
+#[pymethods]
+impl Client {
+    #[new]
+    fn new(py: Python<'_>, config: &str) -> PyResult<Self> {
+        ClientConfig::from_json(config)
+            .and_then(literllm::Client::new)
+            .map(|client| Self(OfThisProcess::new(client)))
+            .map_err(|error| exception(py, &error))
+    }
+
+    /// Asks for a whole answer.
+    fn chat(&self, py: Python<'_>, request: &str, options: Option<&str>) -> PyResult<Call> {
+        let (request, options) = read(py, request, options)?;
+        let client = self.0.clone();
+        Call::new(async move { client.chat_with(request, &options).await.map(|answer| Answer::Whole(Box::new(answer))) })
+    }
+
+    /// Asks for a stream.
+    fn chat_stream(&self, py: Python<'_>, request: &str, options: Option<&str>) -> PyResult<Call> {
+        let (request, options) = read(py, request, options)?;
+        let client = self.0.clone();
+        Call::new(async move { client.chat_stream_with(request, &options).await.map(|stream| Answer::Stream(stream.into())) })
+    }
+}
+
+fn read(py: Python<'_>, request: &str, options: Option<&str>) -> PyResult<(ChatCompletionRequest, RequestOptions)> {
+    let request = serde_json::from_str(request).map_err(|error| {
+        let message = format!("the request is wrong: {error}");
+        exception(py, &Error::new(ErrorKind::InvalidRequest, message))
+    })?;
+    let options = options.map_or_else(|| Ok(RequestOptions::default()), RequestOptions::from_json);
+    Ok((request, options.map_err(|error| exception(py, &error))?))
+}
+
+enum Answer {
+    Whole(Box<literllm::ChatCompletion>),
+    Stream(StreamHandle),
+}
+
+type Work = Pin<Box<dyn Future<Output = literllm::Result<Answer>> + Send>>;
+
+/// A call on its way. Dropping it before its answer has come ends it.
+#[pyclass(module = "liter_llm._native", frozen)]
+pub(crate) struct Call(Arc<Shared>);
+
+struct Shared {
+    runtime: &'static Runtime,
+    state: OfThisProcess<Mutex<State>>,
+    waiter: Mutex<Option<Arc<Waiter>>>,
+}
+
+enum State {
+    Idle(Work),
+    Blocking(Work),
+    Running(Running),
+    Done(literllm::Result<Answer>),
+    /// The answer was handed out, or is no longer wanted.
+    Over,
+}
+
+/// A task that ends with its owner.
+struct Running(JoinHandle<literllm::Result<Answer>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[pymethods]
+impl Call {
+    /// Begins to wait in an event loop; true when the answer is there already.
+    fn watch(&self, py: Python<'_>, wake_up: &WakeUp, callback: Py<PyAny>) -> bool {
+        self.0.advance(|state, runtime| match state {
+            State::Idle(work) => State::Running(Running(runtime.spawn(work))),
+            other => other,
+        });
+        let (waiter, ready) = wake_up.watch(py, &self.0, callback);
+        *self.0.waiter.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiter);
+        ready
+    }
+
+    /// Waits in this thread.
+    fn block(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.advance(|state, _| match state {
+            State::Idle(work) => State::Blocking(work),
+            other => other,
+        });
+        operation::block(py, &*self.0)
+    }
+
+    fn abandon(&self) {
+        self.0.abandon();
+    }
+
+    /// The answer: a `ChatCompletion` or a `Stream`. It is handed out once.
+    fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mut state = self.0.lock();
+        if !matches!(*state, State::Done(_)) {
+            return Err(PyRuntimeError::new_err("this call has no answer to hand out"));
+        }
+        let State::Done(result) = std::mem::replace(&mut *state, State::Over) else { unreachable!("it was looked at above") };
+        drop(state);
+        match result {
+            Ok(Answer::Whole(answer)) => ChatCompletion::holding(*answer).into_bound_py_any(py),
+            Ok(Answer::Stream(handle)) => Stream::new(handle, self.0.runtime).into_bound_py_any(py),
+            Err(error) => Err(exception(py, &error)),
+        }
+    }
+}
+
+impl Call {
+    fn new(work: impl Future<Output = literllm::Result<Answer>> + Send + 'static) -> PyResult<Self> {
+        let runtime = fork::runtime()?;
+        let state = OfThisProcess::new(Mutex::new(State::Idle(Box::pin(work))));
+        Ok(Self(Arc::new(Shared { runtime, state, waiter: Mutex::default() })))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn advance(&self, next: impl FnOnce(State, &'static Runtime) -> State) {
+        let mut state = self.lock();
+        let now = std::mem::replace(&mut *state, State::Over);
+        *state = next(now, self.runtime);
+    }
+}
+
+impl Operation for Shared {
+    fn poll(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = self.lock();
+        let result = match &mut *state {
+            State::Running(task) => match Pin::new(&mut task.0).poll(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(result)) => result,
+                Poll::Ready(Err(error)) if error.is_panic() => Err(panicked(&*error.into_panic())),
+                Poll::Ready(Err(_)) => Err(Error::new(ErrorKind::Cancelled, "the call was cancelled")),
+            },
+            State::Blocking(work) => {
+                let _runtime = self.runtime.enter();
+                match std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+                    Ok(Poll::Pending) => return false,
+                    Ok(Poll::Ready(result)) => result,
+                    Err(panic) => Err(panicked(&*panic)),
+                }
+            }
+            State::Idle(_) | State::Done(_) | State::Over => return true,
+        };
+        *state = State::Done(result);
+        true
+    }
+
+    fn abandon(&self) {
+        *self.lock() = State::Over;
+        if let Some(waiter) = self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waiter.forget();
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A wire value as Python sees it: as an attribute, and in plain dicts and lists.
+
+use std::collections::HashMap;
+
+use literllm::{Content, FinishReason, Role, Str};
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString};
+use serde_json::{Map, Value};
+
+pub(crate) trait Field {
+    /// As the value of an attribute.
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>>;
+
+    /// As dicts, lists, strings and numbers; `None` is left out of dicts where `compact` says so.
+    fn plain<'py>(&self, py: Python<'py>, _compact: bool) -> PyResult<Bound<'py, PyAny>> {
+        self.object(py)
+    }
+}
+
+macro_rules! field_as_itself {
+    ($($ty:ty),*) => { $(impl Field for $ty {
+        fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+            (*self).into_bound_py_any(py)
+        }
+    })* };
+}
+field_as_itself!(bool, u32, u64, i64, f64);
+
+macro_rules! field_as_text {
+    ($($ty:ty),*) => { $(impl Field for $ty {
+        fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+            Ok(PyString::new(py, self).into_any())
+        }
+    })* };
+}
+field_as_text!(String, Str, Role, FinishReason);
+
+impl<T: Field> Field for Option<T> {
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.as_ref().map_or_else(|| Ok(py.None().into_bound(py)), |value| value.object(py))
+    }
+
+    fn plain<'py>(&self, py: Python<'py>, compact: bool) -> PyResult<Bound<'py, PyAny>> {
+        self.as_ref().map_or_else(|| Ok(py.None().into_bound(py)), |value| value.plain(py, compact))
+    }
+}
+
+impl<T: Field> Field for Box<T> {
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        (**self).object(py)
+    }
+
+    fn plain<'py>(&self, py: Python<'py>, compact: bool) -> PyResult<Bound<'py, PyAny>> {
+        (**self).plain(py, compact)
+    }
+}
+
+/// A list that may be absent: an empty one was not sent, and reads as `None`, as in OpenAI's own types.
+impl<T: Field> Field for Vec<T> {
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if self.is_empty() { Ok(py.None().into_bound(py)) } else { list(py, self).map(Bound::into_any) }
+    }
+
+    fn plain<'py>(&self, py: Python<'py>, compact: bool) -> PyResult<Bound<'py, PyAny>> {
+        if self.is_empty() { Ok(py.None().into_bound(py)) } else { plain_list(py, self, compact) }
+    }
+}
+
+pub(crate) fn list<'py>(py: Python<'py>, values: &[impl Field]) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    values.iter().try_for_each(|value| list.append(value.object(py)?))?;
+    Ok(list)
+}
+
+pub(crate) fn plain_list<'py>(py: Python<'py>, values: &[impl Field], compact: bool) -> PyResult<Bound<'py, PyAny>> {
+    let list = PyList::empty(py);
+    values.iter().try_for_each(|value| list.append(value.plain(py, compact)?))?;
+    Ok(list.into_any())
+}
+
+impl Field for HashMap<String, String> {
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.into_bound_py_any(py)
+    }
+}
+
+impl Field for Content {
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Text(text) => text.object(py),
+            Self::Parts(_) => serde_json::to_value(self).expect("content parts are JSON").object(py),
+        }
+    }
+}
+
+impl Field for Value {
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Null => Ok(py.None().into_bound(py)),
+            Self::Bool(value) => value.object(py),
+            Self::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(number), _) => number.object(py),
+                (_, Some(number)) => number.object(py),
+                _ => number.as_f64().object(py),
+            },
+            Self::String(text) => text.object(py),
+            Self::Array(values) => list(py, values).map(Bound::into_any),
+            Self::Object(fields) => fields.object(py),
+        }
+    }
+}
+
+impl Field for Map<String, Value> {
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let dict = PyDict::new(py);
+        self.iter().try_for_each(|(name, value)| dict.set_item(name, value.object(py)?))?;
+        Ok(dict.into_any())
+    }
+}

@@ -1,0 +1,132 @@
+"""How a coroutine waits for the engine, under asyncio (and uvloop) and under trio.
+
+Each event loop has one wake-up, shared by all that wait in it: a file that the loop watches, or where it cannot, a call into
+the loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+from ._native import WakeUp
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ._native import ChatCompletionChunk, Stream
+
+_wake_ups: WeakKeyDictionary[Any, WakeUp] = WeakKeyDictionary()
+
+
+class Operation(Protocol):
+    def watch(self, wake_up: WakeUp, callback: Any, /) -> bool: ...
+    def abandon(self) -> None: ...
+
+
+async def wait(operation: Operation) -> None:
+    """Waits until the operation's result is there. Being cancelled abandons it."""
+    if _in_trio():
+        await _wait_in_trio(operation)
+    else:
+        await _wait_in_asyncio(operation)
+
+
+async def next_chunk(stream: Stream, is_turn_over: bool, owner: object) -> ChatCompletionChunk:
+    """What awaiting an iterator's next chunk does when it is not there yet. `owner` is kept alive meanwhile."""
+    if is_turn_over:
+        await _checkpoint()
+    await wait(stream)
+    chunk = stream.take()
+    if chunk is None:
+        raise StopAsyncIteration
+    return chunk
+
+
+def wake_up_of_running_loop() -> WakeUp | None:
+    """The wake-up that the running loop's streams share, if any has waited yet."""
+    if _in_trio():
+        import trio
+
+        return _wake_ups.get(trio.lowlevel.current_trio_token())
+    import asyncio
+
+    return _wake_ups.get(asyncio.get_running_loop())
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_run())
+
+
+async def _checkpoint() -> None:
+    if _in_trio():
+        import trio
+
+        await trio.lowlevel.checkpoint()
+    else:
+        import asyncio
+
+        await asyncio.sleep(0)
+
+
+async def _wait_in_asyncio(operation: Operation) -> None:
+    from asyncio import get_running_loop
+
+    loop = get_running_loop()
+    wake_up = _wake_ups.get(loop) or _watched_by_asyncio(loop)
+    future = loop.create_future()
+    if operation.watch(wake_up, partial(_settle, future)):
+        return
+    try:
+        await future
+    except BaseException:
+        operation.abandon()
+        raise
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _watched_by_asyncio(loop: asyncio.AbstractEventLoop) -> WakeUp:
+    try:
+        wake_up = WakeUp()
+        loop.add_reader(wake_up.fileno(), wake_up.drain)
+    except NotImplementedError:
+        # A loop that cannot watch files, such as Windows' proactor.
+        calls: list[WakeUp] = []
+        wake_up = WakeUp(lambda: loop.call_soon_threadsafe(calls[0].drain))
+        calls.append(wake_up)
+    _wake_ups[loop] = wake_up
+    return wake_up
+
+
+async def _wait_in_trio(operation: Operation) -> None:
+    import trio
+
+    task = trio.lowlevel.current_task()
+    token = trio.lowlevel.current_trio_token()
+    wake_up = _wake_ups.get(token)
+    if wake_up is None:
+        wake_up = _wake_ups[token] = WakeUp()
+        trio.lowlevel.spawn_system_task(_watch_in_trio, wake_up)
+    if operation.watch(wake_up, partial(trio.lowlevel.reschedule, task)):
+        return
+
+    def abort(_: object) -> trio.lowlevel.Abort:
+        operation.abandon()
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+async def _watch_in_trio(wake_up: WakeUp) -> None:
+    import trio
+
+    while True:
+        await trio.lowlevel.wait_readable(wake_up.fileno())
+        wake_up.drain()

@@ -1,0 +1,7 @@
+"""Streaming without a client."""
+
+from __future__ import annotations
+
+from . import openai
+
+__all__ = ["openai"]
