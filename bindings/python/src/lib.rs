@@ -25,9 +25,9 @@ mod _native {
     use crate::fork::after_fork_in_child;
     #[pymodule_export]
     use crate::records::{
-        Annotation, AnswerMeta, AudioAnswer, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, CompletionTokensDetails,
-        Delta, FunctionCall, FunctionDelta, Message, PromptTokensDetails, ThinkingBlock, ToolCall, ToolCallDelta, UrlCitation,
-        Usage,
+        Annotation, AnswerMeta, AttemptReport, AudioAnswer, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice,
+        CompletionTokensDetails, Delta, FailedRoute, FunctionCall, FunctionDelta, LegEvent, Message, PromptTokensDetails,
+        ThinkingBlock, ToolCall, ToolCallDelta, UrlCitation, Usage,
     };
     #[pymodule_export]
     use crate::stream::{Chunks, Ready, Stream};

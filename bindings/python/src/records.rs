@@ -292,7 +292,7 @@ class! {
     ChatCompletionChunk in ChunkOf {
         @object = "chat.completion.chunk",
         @kept = choices,
-        id, created, model, usage, system_fingerprint, service_tier,
+        id, created, model, usage, system_fingerprint, service_tier, literllm,
     }
     also { choices: PyOnceLock<Py<PyList>> = PyOnceLock::new() }
     methods {
@@ -502,7 +502,24 @@ class! {
 
 class! {
     /// Who answered and at what cost.
-    AnswerMeta in Arc<types::AnswerMeta> { provider, request_id, headers, cost }
+    AnswerMeta in Arc<types::AnswerMeta> { provider, request_id, headers, cost, attempts }
+}
+
+class! {
+    /// One route that was asked, and what came of it.
+    AttemptReport in Arc<types::AttemptReport> {
+        provider, model, request_id, mode, error, message, started, seconds, characters, usage, cost,
+    }
+}
+
+class! {
+    /// How an answer goes on after a route failed.
+    LegEvent in Arc<types::LegEvent> { event, attempt, provider, model, reason, mode, kept, failed }
+}
+
+class! {
+    /// A route that failed.
+    FailedRoute in Arc<types::FailedRoute> { provider, model, kind, message }
 }
 
 impl ChatCompletionChunk {

@@ -11,6 +11,7 @@ _Parsed = TypeVar("_Parsed", default=Any)
 __all__ = [
     "Annotation",
     "AnswerMeta",
+    "AttemptReport",
     "AudioAnswer",
     "Call",
     "ChatCompletion",
@@ -21,8 +22,10 @@ __all__ = [
     "Client",
     "CompletionTokensDetails",
     "Delta",
+    "FailedRoute",
     "FunctionCall",
     "FunctionDelta",
+    "LegEvent",
     "Message",
     "PromptTokensDetails",
     "Ready",
@@ -64,7 +67,7 @@ class _Record:
 class ChatCompletionChunk(_Record):
     """One piece of a streamed answer."""
 
-    __match_args__ = ("choices", "id", "created", "model", "usage", "system_fingerprint", "service_tier")
+    __match_args__ = ("choices", "id", "created", "model", "usage", "system_fingerprint", "service_tier", "literllm")
     @property
     def object(self) -> Literal["chat.completion.chunk"]: ...
     @property
@@ -81,6 +84,9 @@ class ChatCompletionChunk(_Record):
     def system_fingerprint(self) -> str | None: ...
     @property
     def service_tier(self) -> str | None: ...
+    @property
+    def literllm(self) -> LegEvent | None:
+        """On the first chunk of every later leg of an answer that was gone on with: what happened."""
 
 @final
 class ChunkChoice(_Record):
@@ -401,7 +407,7 @@ class CompletionTokensDetails(_Record):
 class AnswerMeta(_Record):
     """Who answered and at what cost."""
 
-    __match_args__ = ("provider", "request_id", "headers", "cost")
+    __match_args__ = ("provider", "request_id", "headers", "cost", "attempts")
     @property
     def provider(self) -> str | None: ...
     @property
@@ -410,6 +416,85 @@ class AnswerMeta(_Record):
     def headers(self) -> dict[str, str] | None: ...
     @property
     def cost(self) -> float | None: ...
+    @property
+    def attempts(self) -> list[AttemptReport] | None:
+        """Every route that was asked, in order, where `model` is a list."""
+
+@final
+class AttemptReport(_Record):
+    """One route that was asked, and what came of it."""
+
+    __match_args__ = (
+        "provider",
+        "model",
+        "request_id",
+        "mode",
+        "error",
+        "message",
+        "started",
+        "seconds",
+        "characters",
+        "usage",
+        "cost",
+    )
+    @property
+    def provider(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def request_id(self) -> str | None: ...
+    @property
+    def mode(self) -> str | None: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def message(self) -> str | None: ...
+    @property
+    def started(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def characters(self) -> int: ...
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def cost(self) -> float | None: ...
+
+@final
+class LegEvent(_Record):
+    """How an answer goes on after a route failed."""
+
+    __match_args__ = ("event", "attempt", "provider", "model", "reason", "mode", "kept", "failed")
+    @property
+    def event(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def kept(self) -> int: ...
+    @property
+    def failed(self) -> list[FailedRoute] | None: ...
+
+@final
+class FailedRoute(_Record):
+    """A route that failed."""
+
+    __match_args__ = ("provider", "model", "kind", "message")
+    @property
+    def provider(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def message(self) -> str: ...
 
 @final
 class WakeUp:

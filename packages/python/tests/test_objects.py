@@ -61,6 +61,16 @@ CHUNK: dict[str, Any] = {
     },
     "system_fingerprint": "fp",
     "service_tier": "default",
+    "literllm": {
+        "event": "resumed",
+        "attempt": 2,
+        "provider": "p",
+        "model": "m",
+        "reason": "truncated",
+        "mode": "prefill",
+        "kept": 7,
+        "failed": [{"provider": "o", "model": "m", "kind": "truncated", "message": "cut"}],
+    },
     "x_vendor": {"a": [1, 2.5, None, True]},
 }
 
