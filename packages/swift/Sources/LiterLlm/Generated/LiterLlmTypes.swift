@@ -707,6 +707,10 @@ public struct AnswerMeta: Equatable, Hashable, Codable {
      */
     public var cost: Double?
     /**
+     * Every route that was asked, in order, where `model` is a list.
+     */
+    public var attempts: [AttemptReport]
+    /**
      * Fields that this version does not know, carried unchanged.
      */
     public var extra: Extra
@@ -721,12 +725,16 @@ public struct AnswerMeta: Equatable, Hashable, Codable {
          * US dollars, where the catalogue knows the model's price; never a guess.
          */cost: Double? = nil,
         /**
+         * Every route that was asked, in order, where `model` is a list.
+         */attempts: [AttemptReport] = [],
+        /**
          * Fields that this version does not know, carried unchanged.
          */extra: Extra = "") {
         self.provider = provider
         self.requestId = requestId
         self.headers = headers
         self.cost = cost
+        self.attempts = attempts
         self.extra = extra
     }
 
@@ -750,6 +758,7 @@ public struct FfiConverterTypeAnswerMeta: FfiConverterRustBuffer {
                 requestId: FfiConverterOptionTypeStr.read(from: &buf),
                 headers: FfiConverterOptionDictionaryStringString.read(from: &buf),
                 cost: FfiConverterOptionDouble.read(from: &buf),
+                attempts: FfiConverterSequenceTypeAttemptReport.read(from: &buf),
                 extra: FfiConverterTypeExtra.read(from: &buf)
         )
     }
@@ -759,6 +768,7 @@ public struct FfiConverterTypeAnswerMeta: FfiConverterRustBuffer {
         FfiConverterOptionTypeStr.write(value.requestId, into: &buf)
         FfiConverterOptionDictionaryStringString.write(value.headers, into: &buf)
         FfiConverterOptionDouble.write(value.cost, into: &buf)
+        FfiConverterSequenceTypeAttemptReport.write(value.attempts, into: &buf)
         FfiConverterTypeExtra.write(value.extra, into: &buf)
     }
 }
@@ -776,6 +786,133 @@ public func FfiConverterTypeAnswerMeta_lift(_ buf: RustBuffer) throws -> AnswerM
 #endif
 public func FfiConverterTypeAnswerMeta_lower(_ value: AnswerMeta) -> RustBuffer {
     return FfiConverterTypeAnswerMeta.lower(value)
+}
+
+
+/**
+ * One route that was asked, and what came of it.
+ */
+public struct AttemptReport: Equatable, Hashable, Codable {
+    public var provider: Str
+    public var model: Str
+    public var requestId: Str?
+    /**
+     * `prefill`, `user_turn` or `restart`, where it went on from another.
+     */
+    public var mode: Str?
+    /**
+     * The error kind, where it failed.
+     */
+    public var error: Str?
+    public var message: String?
+    /**
+     * When it was asked, in seconds from the beginning of the call, and how long it took.
+     */
+    public var started: Double
+    public var seconds: Double
+    /**
+     * How many characters of the answer came from it.
+     */
+    public var characters: UInt64
+    public var usage: Usage?
+    public var cost: Double?
+    /**
+     * Fields that this version does not know, carried unchanged.
+     */
+    public var extra: Extra
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(provider: Str = "", model: Str = "", requestId: Str? = nil,
+        /**
+         * `prefill`, `user_turn` or `restart`, where it went on from another.
+         */mode: Str? = nil,
+        /**
+         * The error kind, where it failed.
+         */error: Str? = nil, message: String? = nil,
+        /**
+         * When it was asked, in seconds from the beginning of the call, and how long it took.
+         */started: Double = Double(0), seconds: Double = Double(0),
+        /**
+         * How many characters of the answer came from it.
+         */characters: UInt64 = UInt64(0), usage: Usage? = nil, cost: Double? = nil,
+        /**
+         * Fields that this version does not know, carried unchanged.
+         */extra: Extra = "") {
+        self.provider = provider
+        self.model = model
+        self.requestId = requestId
+        self.mode = mode
+        self.error = error
+        self.message = message
+        self.started = started
+        self.seconds = seconds
+        self.characters = characters
+        self.usage = usage
+        self.cost = cost
+        self.extra = extra
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension AttemptReport: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeAttemptReport: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AttemptReport {
+        return
+            try AttemptReport(
+                provider: FfiConverterTypeStr.read(from: &buf),
+                model: FfiConverterTypeStr.read(from: &buf),
+                requestId: FfiConverterOptionTypeStr.read(from: &buf),
+                mode: FfiConverterOptionTypeStr.read(from: &buf),
+                error: FfiConverterOptionTypeStr.read(from: &buf),
+                message: FfiConverterOptionString.read(from: &buf),
+                started: FfiConverterDouble.read(from: &buf),
+                seconds: FfiConverterDouble.read(from: &buf),
+                characters: FfiConverterUInt64.read(from: &buf),
+                usage: FfiConverterOptionTypeUsage.read(from: &buf),
+                cost: FfiConverterOptionDouble.read(from: &buf),
+                extra: FfiConverterTypeExtra.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: AttemptReport, into buf: inout [UInt8]) {
+        FfiConverterTypeStr.write(value.provider, into: &buf)
+        FfiConverterTypeStr.write(value.model, into: &buf)
+        FfiConverterOptionTypeStr.write(value.requestId, into: &buf)
+        FfiConverterOptionTypeStr.write(value.mode, into: &buf)
+        FfiConverterOptionTypeStr.write(value.error, into: &buf)
+        FfiConverterOptionString.write(value.message, into: &buf)
+        FfiConverterDouble.write(value.started, into: &buf)
+        FfiConverterDouble.write(value.seconds, into: &buf)
+        FfiConverterUInt64.write(value.characters, into: &buf)
+        FfiConverterOptionTypeUsage.write(value.usage, into: &buf)
+        FfiConverterOptionDouble.write(value.cost, into: &buf)
+        FfiConverterTypeExtra.write(value.extra, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAttemptReport_lift(_ buf: RustBuffer) throws -> AttemptReport {
+    return try FfiConverterTypeAttemptReport.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeAttemptReport_lower(_ value: AttemptReport) -> RustBuffer {
+    return FfiConverterTypeAttemptReport.lower(value)
 }
 
 
@@ -1027,6 +1164,10 @@ public struct ChatCompletionChunk: Equatable, Hashable, Codable {
     public var systemFingerprint: Str?
     public var serviceTier: Str?
     /**
+     * On the first chunk of every later leg of an answer that was gone on with: what happened.
+     */
+    public var literllm: LegEvent?
+    /**
      * Fields that this version does not know, carried unchanged.
      */
     public var extra: Extra
@@ -1034,6 +1175,9 @@ public struct ChatCompletionChunk: Equatable, Hashable, Codable {
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
     public init(id: Str = "", created: Int64 = Int64(0), model: Str = "", choices: [ChunkChoice] = [], usage: Usage? = nil, systemFingerprint: Str? = nil, serviceTier: Str? = nil,
+        /**
+         * On the first chunk of every later leg of an answer that was gone on with: what happened.
+         */literllm: LegEvent? = nil,
         /**
          * Fields that this version does not know, carried unchanged.
          */extra: Extra = "") {
@@ -1044,6 +1188,7 @@ public struct ChatCompletionChunk: Equatable, Hashable, Codable {
         self.usage = usage
         self.systemFingerprint = systemFingerprint
         self.serviceTier = serviceTier
+        self.literllm = literllm
         self.extra = extra
     }
 
@@ -1070,6 +1215,7 @@ public struct FfiConverterTypeChatCompletionChunk: FfiConverterRustBuffer {
                 usage: FfiConverterOptionTypeUsage.read(from: &buf),
                 systemFingerprint: FfiConverterOptionTypeStr.read(from: &buf),
                 serviceTier: FfiConverterOptionTypeStr.read(from: &buf),
+                literllm: FfiConverterOptionTypeLegEvent.read(from: &buf),
                 extra: FfiConverterTypeExtra.read(from: &buf)
         )
     }
@@ -1082,6 +1228,7 @@ public struct FfiConverterTypeChatCompletionChunk: FfiConverterRustBuffer {
         FfiConverterOptionTypeUsage.write(value.usage, into: &buf)
         FfiConverterOptionTypeStr.write(value.systemFingerprint, into: &buf)
         FfiConverterOptionTypeStr.write(value.serviceTier, into: &buf)
+        FfiConverterOptionTypeLegEvent.write(value.literllm, into: &buf)
         FfiConverterTypeExtra.write(value.extra, into: &buf)
     }
 }
@@ -1140,6 +1287,11 @@ public struct ChatCompletionRequest: Equatable, Hashable, Codable {
     public var serviceTier: Str?
     public var user: String?
     /**
+     * How an answer that breaks off is gone on with, where `model` is a list: `auto` (the default), `prefill`, `user_turn`,
+     * `restart` or `off`. For the engine alone.
+     */
+    public var streamFallbackMode: Str?
+    /**
      * Fields that this version does not know, carried unchanged.
      */
     public var extra: Extra
@@ -1150,6 +1302,10 @@ public struct ChatCompletionRequest: Equatable, Hashable, Codable {
         /**
          * `provider/model`, or a list of them to be tried in order.
          */model: Models = "", messages: [Message] = [], stream: Bool? = nil, streamOptions: StreamOptions? = nil, temperature: Double? = nil, topP: Double? = nil, n: UInt32? = nil, maxTokens: UInt64? = nil, maxCompletionTokens: UInt64? = nil, stop: Stop? = nil, seed: Int64? = nil, presencePenalty: Double? = nil, frequencyPenalty: Double? = nil, logitBias: JsonObjectText? = nil, logprobs: Bool? = nil, topLogprobs: UInt32? = nil, tools: [Tool] = [], toolChoice: ToolChoice? = nil, parallelToolCalls: Bool? = nil, responseFormat: ResponseFormat? = nil, reasoningEffort: Str? = nil, verbosity: Str? = nil, modalities: [String] = [], audio: AudioOptions? = nil, prediction: JsonText? = nil, webSearchOptions: JsonText? = nil, metadata: JsonObjectText? = nil, store: Bool? = nil, serviceTier: Str? = nil, user: String? = nil,
+        /**
+         * How an answer that breaks off is gone on with, where `model` is a list: `auto` (the default), `prefill`, `user_turn`,
+         * `restart` or `off`. For the engine alone.
+         */streamFallbackMode: Str? = nil,
         /**
          * Fields that this version does not know, carried unchanged.
          */extra: Extra = "") {
@@ -1183,6 +1339,7 @@ public struct ChatCompletionRequest: Equatable, Hashable, Codable {
         self.store = store
         self.serviceTier = serviceTier
         self.user = user
+        self.streamFallbackMode = streamFallbackMode
         self.extra = extra
     }
 
@@ -1232,6 +1389,7 @@ public struct FfiConverterTypeChatCompletionRequest: FfiConverterRustBuffer {
                 store: FfiConverterOptionBool.read(from: &buf),
                 serviceTier: FfiConverterOptionTypeStr.read(from: &buf),
                 user: FfiConverterOptionString.read(from: &buf),
+                streamFallbackMode: FfiConverterOptionTypeStr.read(from: &buf),
                 extra: FfiConverterTypeExtra.read(from: &buf)
         )
     }
@@ -1267,6 +1425,7 @@ public struct FfiConverterTypeChatCompletionRequest: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.store, into: &buf)
         FfiConverterOptionTypeStr.write(value.serviceTier, into: &buf)
         FfiConverterOptionString.write(value.user, into: &buf)
+        FfiConverterOptionTypeStr.write(value.streamFallbackMode, into: &buf)
         FfiConverterTypeExtra.write(value.extra, into: &buf)
     }
 }
@@ -1556,6 +1715,14 @@ public struct ClientConfig: Equatable, Hashable, Codable {
      */
     public var dropUnsupported: Bool
     /**
+     * How answers that break off are gone on with, where `model` is a list: `auto` unless set (see the request's field).
+     */
+    public var streamFallbackMode: String?
+    /**
+     * How long a model of a list that failed is asked last, for the whole process, where its provider does not say. 10 s unless set.
+     */
+    public var cooldown: TimeInterval?
+    /**
      * The largest event or answer that is buffered, in bytes. 16 MiB unless set.
      */
     public var maxEventBytes: Size?
@@ -1598,6 +1765,12 @@ public struct ClientConfig: Equatable, Hashable, Codable {
          * Leave out what a provider cannot do, rather than refuse the request.
          */dropUnsupported: Bool = false,
         /**
+         * How answers that break off are gone on with, where `model` is a list: `auto` unless set (see the request's field).
+         */streamFallbackMode: String? = nil,
+        /**
+         * How long a model of a list that failed is asked last, for the whole process, where its provider does not say. 10 s unless set.
+         */cooldown: TimeInterval? = nil,
+        /**
          * The largest event or answer that is buffered, in bytes. 16 MiB unless set.
          */maxEventBytes: Size? = nil,
         /**
@@ -1616,6 +1789,8 @@ public struct ClientConfig: Equatable, Hashable, Codable {
         self.retries = retries
         self.network = network
         self.dropUnsupported = dropUnsupported
+        self.streamFallbackMode = streamFallbackMode
+        self.cooldown = cooldown
         self.maxEventBytes = maxEventBytes
         self.traceContent = traceContent
     }
@@ -1649,6 +1824,8 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 retries: FfiConverterTypeRetries.read(from: &buf),
                 network: FfiConverterTypeNetworkOptions.read(from: &buf),
                 dropUnsupported: FfiConverterBool.read(from: &buf),
+                streamFallbackMode: FfiConverterOptionString.read(from: &buf),
+                cooldown: FfiConverterOptionDuration.read(from: &buf),
                 maxEventBytes: FfiConverterOptionTypeSize.read(from: &buf),
                 traceContent: FfiConverterBool.read(from: &buf)
         )
@@ -1668,6 +1845,8 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterTypeRetries.write(value.retries, into: &buf)
         FfiConverterTypeNetworkOptions.write(value.network, into: &buf)
         FfiConverterBool.write(value.dropUnsupported, into: &buf)
+        FfiConverterOptionString.write(value.streamFallbackMode, into: &buf)
+        FfiConverterOptionDuration.write(value.cooldown, into: &buf)
         FfiConverterOptionTypeSize.write(value.maxEventBytes, into: &buf)
         FfiConverterBool.write(value.traceContent, into: &buf)
     }
@@ -1881,6 +2060,81 @@ public func FfiConverterTypeDelta_lift(_ buf: RustBuffer) throws -> Delta {
 #endif
 public func FfiConverterTypeDelta_lower(_ value: Delta) -> RustBuffer {
     return FfiConverterTypeDelta.lower(value)
+}
+
+
+/**
+ * A route that failed.
+ */
+public struct FailedRoute: Equatable, Hashable, Codable {
+    public var provider: Str
+    public var model: Str
+    public var kind: Str
+    public var message: String
+    /**
+     * Fields that this version does not know, carried unchanged.
+     */
+    public var extra: Extra
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(provider: Str = "", model: Str = "", kind: Str = "", message: String = "",
+        /**
+         * Fields that this version does not know, carried unchanged.
+         */extra: Extra = "") {
+        self.provider = provider
+        self.model = model
+        self.kind = kind
+        self.message = message
+        self.extra = extra
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension FailedRoute: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeFailedRoute: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FailedRoute {
+        return
+            try FailedRoute(
+                provider: FfiConverterTypeStr.read(from: &buf),
+                model: FfiConverterTypeStr.read(from: &buf),
+                kind: FfiConverterTypeStr.read(from: &buf),
+                message: FfiConverterString.read(from: &buf),
+                extra: FfiConverterTypeExtra.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: FailedRoute, into buf: inout [UInt8]) {
+        FfiConverterTypeStr.write(value.provider, into: &buf)
+        FfiConverterTypeStr.write(value.model, into: &buf)
+        FfiConverterTypeStr.write(value.kind, into: &buf)
+        FfiConverterString.write(value.message, into: &buf)
+        FfiConverterTypeExtra.write(value.extra, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFailedRoute_lift(_ buf: RustBuffer) throws -> FailedRoute {
+    return try FfiConverterTypeFailedRoute.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeFailedRoute_lower(_ value: FailedRoute) -> RustBuffer {
+    return FfiConverterTypeFailedRoute.lower(value)
 }
 
 
@@ -2382,6 +2636,133 @@ public func FfiConverterTypeJsonSchemaFormat_lower(_ value: JsonSchemaFormat) ->
 }
 
 
+/**
+ * How an answer goes on after a route failed.
+ */
+public struct LegEvent: Equatable, Hashable, Codable {
+    /**
+     * `resumed`: what follows goes on from what was said. `reset`: what was said is void, and the answer begins anew.
+     */
+    public var event: Str
+    /**
+     * The number of the attempt that goes on, from 1.
+     */
+    public var attempt: UInt32
+    public var provider: Str
+    public var model: Str
+    /**
+     * The error kind for which the route before was left.
+     */
+    public var reason: Str
+    /**
+     * `prefill`, `user_turn` or `restart`.
+     */
+    public var mode: Str
+    /**
+     * How many characters of the answer so far are kept.
+     */
+    public var kept: UInt64
+    /**
+     * The routes that failed since the leg before.
+     */
+    public var failed: [FailedRoute]
+    /**
+     * Fields that this version does not know, carried unchanged.
+     */
+    public var extra: Extra
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * `resumed`: what follows goes on from what was said. `reset`: what was said is void, and the answer begins anew.
+         */event: Str = "",
+        /**
+         * The number of the attempt that goes on, from 1.
+         */attempt: UInt32 = UInt32(0), provider: Str = "", model: Str = "",
+        /**
+         * The error kind for which the route before was left.
+         */reason: Str = "",
+        /**
+         * `prefill`, `user_turn` or `restart`.
+         */mode: Str = "",
+        /**
+         * How many characters of the answer so far are kept.
+         */kept: UInt64 = UInt64(0),
+        /**
+         * The routes that failed since the leg before.
+         */failed: [FailedRoute] = [],
+        /**
+         * Fields that this version does not know, carried unchanged.
+         */extra: Extra = "") {
+        self.event = event
+        self.attempt = attempt
+        self.provider = provider
+        self.model = model
+        self.reason = reason
+        self.mode = mode
+        self.kept = kept
+        self.failed = failed
+        self.extra = extra
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension LegEvent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeLegEvent: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LegEvent {
+        return
+            try LegEvent(
+                event: FfiConverterTypeStr.read(from: &buf),
+                attempt: FfiConverterUInt32.read(from: &buf),
+                provider: FfiConverterTypeStr.read(from: &buf),
+                model: FfiConverterTypeStr.read(from: &buf),
+                reason: FfiConverterTypeStr.read(from: &buf),
+                mode: FfiConverterTypeStr.read(from: &buf),
+                kept: FfiConverterUInt64.read(from: &buf),
+                failed: FfiConverterSequenceTypeFailedRoute.read(from: &buf),
+                extra: FfiConverterTypeExtra.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: LegEvent, into buf: inout [UInt8]) {
+        FfiConverterTypeStr.write(value.event, into: &buf)
+        FfiConverterUInt32.write(value.attempt, into: &buf)
+        FfiConverterTypeStr.write(value.provider, into: &buf)
+        FfiConverterTypeStr.write(value.model, into: &buf)
+        FfiConverterTypeStr.write(value.reason, into: &buf)
+        FfiConverterTypeStr.write(value.mode, into: &buf)
+        FfiConverterUInt64.write(value.kept, into: &buf)
+        FfiConverterSequenceTypeFailedRoute.write(value.failed, into: &buf)
+        FfiConverterTypeExtra.write(value.extra, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLegEvent_lift(_ buf: RustBuffer) throws -> LegEvent {
+    return try FfiConverterTypeLegEvent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeLegEvent_lower(_ value: LegEvent) -> RustBuffer {
+    return FfiConverterTypeLegEvent.lower(value)
+}
+
+
 public struct Message: Equatable, Hashable, Codable {
     public var role: Role
     public var content: Content?
@@ -2699,14 +3080,30 @@ public struct RequestOptions: Equatable, Hashable, Codable {
     public var timeouts: Timeouts
     public var retries: Retries
     public var dropUnsupported: Bool?
+    /**
+     * Chooses the order of a list of models by chance, each weighing as much; unset: the order of the list.
+     */
+    public var modelWeights: [Double]
+    /**
+     * The same key has the same order each time (a user or a conversation, say).
+     */
+    public var stickyKey: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
-    public init(headers: [String: String] = [:], timeouts: Timeouts = Timeouts(), retries: Retries = Retries(), dropUnsupported: Bool? = nil) {
+    public init(headers: [String: String] = [:], timeouts: Timeouts = Timeouts(), retries: Retries = Retries(), dropUnsupported: Bool? = nil,
+        /**
+         * Chooses the order of a list of models by chance, each weighing as much; unset: the order of the list.
+         */modelWeights: [Double] = [],
+        /**
+         * The same key has the same order each time (a user or a conversation, say).
+         */stickyKey: String? = nil) {
         self.headers = headers
         self.timeouts = timeouts
         self.retries = retries
         self.dropUnsupported = dropUnsupported
+        self.modelWeights = modelWeights
+        self.stickyKey = stickyKey
     }
 
 
@@ -2728,7 +3125,9 @@ public struct FfiConverterTypeRequestOptions: FfiConverterRustBuffer {
                 headers: FfiConverterDictionaryStringString.read(from: &buf),
                 timeouts: FfiConverterTypeTimeouts.read(from: &buf),
                 retries: FfiConverterTypeRetries.read(from: &buf),
-                dropUnsupported: FfiConverterOptionBool.read(from: &buf)
+                dropUnsupported: FfiConverterOptionBool.read(from: &buf),
+                modelWeights: FfiConverterSequenceDouble.read(from: &buf),
+                stickyKey: FfiConverterOptionString.read(from: &buf)
         )
     }
 
@@ -2737,6 +3136,8 @@ public struct FfiConverterTypeRequestOptions: FfiConverterRustBuffer {
         FfiConverterTypeTimeouts.write(value.timeouts, into: &buf)
         FfiConverterTypeRetries.write(value.retries, into: &buf)
         FfiConverterOptionBool.write(value.dropUnsupported, into: &buf)
+        FfiConverterSequenceDouble.write(value.modelWeights, into: &buf)
+        FfiConverterOptionString.write(value.stickyKey, into: &buf)
     }
 }
 
@@ -4395,6 +4796,30 @@ fileprivate struct FfiConverterOptionTypeFunctionDelta: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeLegEvent: FfiConverterRustBuffer {
+    typealias SwiftType = LegEvent?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeLegEvent.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeLegEvent.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypePromptTokensDetails: FfiConverterRustBuffer {
     typealias SwiftType = PromptTokensDetails?
 
@@ -4779,6 +5204,31 @@ fileprivate struct FfiConverterOptionTypeStr: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceDouble: FfiConverterRustBuffer {
+    typealias SwiftType = [Double]
+
+    public static func write(_ value: [Double], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterDouble.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Double] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Double]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterDouble.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
     typealias SwiftType = [String]
 
@@ -4829,6 +5279,31 @@ fileprivate struct FfiConverterSequenceTypeAnnotation: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterSequenceTypeAttemptReport: FfiConverterRustBuffer {
+    typealias SwiftType = [AttemptReport]
+
+    public static func write(_ value: [AttemptReport], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeAttemptReport.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [AttemptReport] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [AttemptReport]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeAttemptReport.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceTypeChoice: FfiConverterRustBuffer {
     typealias SwiftType = [Choice]
 
@@ -4871,6 +5346,31 @@ fileprivate struct FfiConverterSequenceTypeChunkChoice: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeChunkChoice.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeFailedRoute: FfiConverterRustBuffer {
+    typealias SwiftType = [FailedRoute]
+
+    public static func write(_ value: [FailedRoute], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeFailedRoute.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [FailedRoute] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [FailedRoute]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeFailedRoute.read(from: &buf))
         }
         return seq
     }

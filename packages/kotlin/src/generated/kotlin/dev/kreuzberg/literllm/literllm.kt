@@ -1184,6 +1184,11 @@ data class AnswerMeta (
     val `cost`: kotlin.Double? = null
     ,
     /**
+     * Every route that was asked, in order, where `model` is a list.
+     */
+    val `attempts`: List<AttemptReport> = listOf()
+    ,
+    /**
      * Fields that this version does not know, carried unchanged.
      */
     val `extra`: Extra = ""
@@ -1207,6 +1212,7 @@ public object FfiConverterTypeAnswerMeta: FfiConverterRustBuffer<AnswerMeta> {
             FfiConverterOptionalTypeStr.read(buf),
             FfiConverterOptionalMapStringString.read(buf),
             FfiConverterOptionalDouble.read(buf),
+            FfiConverterSequenceTypeAttemptReport.read(buf),
             FfiConverterTypeExtra.read(buf),
         )
     }
@@ -1216,6 +1222,7 @@ public object FfiConverterTypeAnswerMeta: FfiConverterRustBuffer<AnswerMeta> {
             FfiConverterOptionalTypeStr.allocationSize(value.`requestId`) +
             FfiConverterOptionalMapStringString.allocationSize(value.`headers`) +
             FfiConverterOptionalDouble.allocationSize(value.`cost`) +
+            FfiConverterSequenceTypeAttemptReport.allocationSize(value.`attempts`) +
             FfiConverterTypeExtra.allocationSize(value.`extra`)
     )
 
@@ -1223,6 +1230,113 @@ public object FfiConverterTypeAnswerMeta: FfiConverterRustBuffer<AnswerMeta> {
             FfiConverterOptionalTypeStr.write(value.`provider`, buf)
             FfiConverterOptionalTypeStr.write(value.`requestId`, buf)
             FfiConverterOptionalMapStringString.write(value.`headers`, buf)
+            FfiConverterOptionalDouble.write(value.`cost`, buf)
+            FfiConverterSequenceTypeAttemptReport.write(value.`attempts`, buf)
+            FfiConverterTypeExtra.write(value.`extra`, buf)
+    }
+}
+
+
+
+/**
+ * One route that was asked, and what came of it.
+ */
+data class AttemptReport (
+    val `provider`: Str = ""
+    ,
+    val `model`: Str = ""
+    ,
+    val `requestId`: Str? = null
+    ,
+    /**
+     * `prefill`, `user_turn` or `restart`, where it went on from another.
+     */
+    val `mode`: Str? = null
+    ,
+    /**
+     * The error kind, where it failed.
+     */
+    val `error`: Str? = null
+    ,
+    val `message`: kotlin.String? = null
+    ,
+    /**
+     * When it was asked, in seconds from the beginning of the call, and how long it took.
+     */
+    val `started`: kotlin.Double = 0.0
+    ,
+    val `seconds`: kotlin.Double = 0.0
+    ,
+    /**
+     * How many characters of the answer came from it.
+     */
+    val `characters`: kotlin.Long = 0L
+    ,
+    val `usage`: Usage? = null
+    ,
+    val `cost`: kotlin.Double? = null
+    ,
+    /**
+     * Fields that this version does not know, carried unchanged.
+     */
+    val `extra`: Extra = ""
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeAttemptReport: FfiConverterRustBuffer<AttemptReport> {
+    override fun read(buf: ByteBuffer): AttemptReport {
+        return AttemptReport(
+            FfiConverterTypeStr.read(buf),
+            FfiConverterTypeStr.read(buf),
+            FfiConverterOptionalTypeStr.read(buf),
+            FfiConverterOptionalTypeStr.read(buf),
+            FfiConverterOptionalTypeStr.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterOptionalTypeUsage.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+            FfiConverterTypeExtra.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: AttemptReport) = (
+            FfiConverterTypeStr.allocationSize(value.`provider`) +
+            FfiConverterTypeStr.allocationSize(value.`model`) +
+            FfiConverterOptionalTypeStr.allocationSize(value.`requestId`) +
+            FfiConverterOptionalTypeStr.allocationSize(value.`mode`) +
+            FfiConverterOptionalTypeStr.allocationSize(value.`error`) +
+            FfiConverterOptionalString.allocationSize(value.`message`) +
+            FfiConverterDouble.allocationSize(value.`started`) +
+            FfiConverterDouble.allocationSize(value.`seconds`) +
+            FfiConverterLong.allocationSize(value.`characters`) +
+            FfiConverterOptionalTypeUsage.allocationSize(value.`usage`) +
+            FfiConverterOptionalDouble.allocationSize(value.`cost`) +
+            FfiConverterTypeExtra.allocationSize(value.`extra`)
+    )
+
+    override fun write(value: AttemptReport, buf: ByteBuffer) {
+            FfiConverterTypeStr.write(value.`provider`, buf)
+            FfiConverterTypeStr.write(value.`model`, buf)
+            FfiConverterOptionalTypeStr.write(value.`requestId`, buf)
+            FfiConverterOptionalTypeStr.write(value.`mode`, buf)
+            FfiConverterOptionalTypeStr.write(value.`error`, buf)
+            FfiConverterOptionalString.write(value.`message`, buf)
+            FfiConverterDouble.write(value.`started`, buf)
+            FfiConverterDouble.write(value.`seconds`, buf)
+            FfiConverterLong.write(value.`characters`, buf)
+            FfiConverterOptionalTypeUsage.write(value.`usage`, buf)
             FfiConverterOptionalDouble.write(value.`cost`, buf)
             FfiConverterTypeExtra.write(value.`extra`, buf)
     }
@@ -1433,6 +1547,11 @@ data class ChatCompletionChunk (
     val `serviceTier`: Str? = null
     ,
     /**
+     * On the first chunk of every later leg of an answer that was gone on with: what happened.
+     */
+    val `literllm`: LegEvent? = null
+    ,
+    /**
      * Fields that this version does not know, carried unchanged.
      */
     val `extra`: Extra = ""
@@ -1459,6 +1578,7 @@ public object FfiConverterTypeChatCompletionChunk: FfiConverterRustBuffer<ChatCo
             FfiConverterOptionalTypeUsage.read(buf),
             FfiConverterOptionalTypeStr.read(buf),
             FfiConverterOptionalTypeStr.read(buf),
+            FfiConverterOptionalTypeLegEvent.read(buf),
             FfiConverterTypeExtra.read(buf),
         )
     }
@@ -1471,6 +1591,7 @@ public object FfiConverterTypeChatCompletionChunk: FfiConverterRustBuffer<ChatCo
             FfiConverterOptionalTypeUsage.allocationSize(value.`usage`) +
             FfiConverterOptionalTypeStr.allocationSize(value.`systemFingerprint`) +
             FfiConverterOptionalTypeStr.allocationSize(value.`serviceTier`) +
+            FfiConverterOptionalTypeLegEvent.allocationSize(value.`literllm`) +
             FfiConverterTypeExtra.allocationSize(value.`extra`)
     )
 
@@ -1482,6 +1603,7 @@ public object FfiConverterTypeChatCompletionChunk: FfiConverterRustBuffer<ChatCo
             FfiConverterOptionalTypeUsage.write(value.`usage`, buf)
             FfiConverterOptionalTypeStr.write(value.`systemFingerprint`, buf)
             FfiConverterOptionalTypeStr.write(value.`serviceTier`, buf)
+            FfiConverterOptionalTypeLegEvent.write(value.`literllm`, buf)
             FfiConverterTypeExtra.write(value.`extra`, buf)
     }
 }
@@ -1556,6 +1678,12 @@ data class ChatCompletionRequest (
     val `user`: kotlin.String? = null
     ,
     /**
+     * How an answer that breaks off is gone on with, where `model` is a list: `auto` (the default), `prefill`, `user_turn`,
+     * `restart` or `off`. For the engine alone.
+     */
+    val `streamFallbackMode`: Str? = null
+    ,
+    /**
      * Fields that this version does not know, carried unchanged.
      */
     val `extra`: Extra = ""
@@ -1605,6 +1733,7 @@ public object FfiConverterTypeChatCompletionRequest: FfiConverterRustBuffer<Chat
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalTypeStr.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalTypeStr.read(buf),
             FfiConverterTypeExtra.read(buf),
         )
     }
@@ -1640,6 +1769,7 @@ public object FfiConverterTypeChatCompletionRequest: FfiConverterRustBuffer<Chat
             FfiConverterOptionalBoolean.allocationSize(value.`store`) +
             FfiConverterOptionalTypeStr.allocationSize(value.`serviceTier`) +
             FfiConverterOptionalString.allocationSize(value.`user`) +
+            FfiConverterOptionalTypeStr.allocationSize(value.`streamFallbackMode`) +
             FfiConverterTypeExtra.allocationSize(value.`extra`)
     )
 
@@ -1674,6 +1804,7 @@ public object FfiConverterTypeChatCompletionRequest: FfiConverterRustBuffer<Chat
             FfiConverterOptionalBoolean.write(value.`store`, buf)
             FfiConverterOptionalTypeStr.write(value.`serviceTier`, buf)
             FfiConverterOptionalString.write(value.`user`, buf)
+            FfiConverterOptionalTypeStr.write(value.`streamFallbackMode`, buf)
             FfiConverterTypeExtra.write(value.`extra`, buf)
     }
 }
@@ -1910,6 +2041,16 @@ data class ClientConfig (
     val `dropUnsupported`: kotlin.Boolean = false
     ,
     /**
+     * How answers that break off are gone on with, where `model` is a list: `auto` unless set (see the request's field).
+     */
+    val `streamFallbackMode`: kotlin.String? = null
+    ,
+    /**
+     * How long a model of a list that failed is asked last, for the whole process, where its provider does not say. 10 s unless set.
+     */
+    val `cooldown`: java.time.Duration? = null
+    ,
+    /**
      * The largest event or answer that is buffered, in bytes. 16 MiB unless set.
      */
     val `maxEventBytes`: Size? = null
@@ -1947,6 +2088,8 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterTypeRetries.read(buf),
             FfiConverterTypeNetworkOptions.read(buf),
             FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalDuration.read(buf),
             FfiConverterOptionalTypeSize.read(buf),
             FfiConverterBoolean.read(buf),
         )
@@ -1966,6 +2109,8 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterTypeRetries.allocationSize(value.`retries`) +
             FfiConverterTypeNetworkOptions.allocationSize(value.`network`) +
             FfiConverterBoolean.allocationSize(value.`dropUnsupported`) +
+            FfiConverterOptionalString.allocationSize(value.`streamFallbackMode`) +
+            FfiConverterOptionalDuration.allocationSize(value.`cooldown`) +
             FfiConverterOptionalTypeSize.allocationSize(value.`maxEventBytes`) +
             FfiConverterBoolean.allocationSize(value.`traceContent`)
     )
@@ -1984,6 +2129,8 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterTypeRetries.write(value.`retries`, buf)
             FfiConverterTypeNetworkOptions.write(value.`network`, buf)
             FfiConverterBoolean.write(value.`dropUnsupported`, buf)
+            FfiConverterOptionalString.write(value.`streamFallbackMode`, buf)
+            FfiConverterOptionalDuration.write(value.`cooldown`, buf)
             FfiConverterOptionalTypeSize.write(value.`maxEventBytes`, buf)
             FfiConverterBoolean.write(value.`traceContent`, buf)
     }
@@ -2142,6 +2289,65 @@ public object FfiConverterTypeDelta: FfiConverterRustBuffer<Delta> {
             FfiConverterSequenceTypeJsonText.write(value.`reasoningDetails`, buf)
             FfiConverterSequenceTypeAnnotation.write(value.`annotations`, buf)
             FfiConverterOptionalTypeAudioAnswer.write(value.`audio`, buf)
+            FfiConverterTypeExtra.write(value.`extra`, buf)
+    }
+}
+
+
+
+/**
+ * A route that failed.
+ */
+data class FailedRoute (
+    val `provider`: Str = ""
+    ,
+    val `model`: Str = ""
+    ,
+    val `kind`: Str = ""
+    ,
+    val `message`: kotlin.String = ""
+    ,
+    /**
+     * Fields that this version does not know, carried unchanged.
+     */
+    val `extra`: Extra = ""
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeFailedRoute: FfiConverterRustBuffer<FailedRoute> {
+    override fun read(buf: ByteBuffer): FailedRoute {
+        return FailedRoute(
+            FfiConverterTypeStr.read(buf),
+            FfiConverterTypeStr.read(buf),
+            FfiConverterTypeStr.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterTypeExtra.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: FailedRoute) = (
+            FfiConverterTypeStr.allocationSize(value.`provider`) +
+            FfiConverterTypeStr.allocationSize(value.`model`) +
+            FfiConverterTypeStr.allocationSize(value.`kind`) +
+            FfiConverterString.allocationSize(value.`message`) +
+            FfiConverterTypeExtra.allocationSize(value.`extra`)
+    )
+
+    override fun write(value: FailedRoute, buf: ByteBuffer) {
+            FfiConverterTypeStr.write(value.`provider`, buf)
+            FfiConverterTypeStr.write(value.`model`, buf)
+            FfiConverterTypeStr.write(value.`kind`, buf)
+            FfiConverterString.write(value.`message`, buf)
             FfiConverterTypeExtra.write(value.`extra`, buf)
     }
 }
@@ -2510,6 +2716,103 @@ public object FfiConverterTypeJsonSchemaFormat: FfiConverterRustBuffer<JsonSchem
 
 
 
+/**
+ * How an answer goes on after a route failed.
+ */
+data class LegEvent (
+    /**
+     * `resumed`: what follows goes on from what was said. `reset`: what was said is void, and the answer begins anew.
+     */
+    val `event`: Str = ""
+    ,
+    /**
+     * The number of the attempt that goes on, from 1.
+     */
+    val `attempt`: kotlin.Int = 0
+    ,
+    val `provider`: Str = ""
+    ,
+    val `model`: Str = ""
+    ,
+    /**
+     * The error kind for which the route before was left.
+     */
+    val `reason`: Str = ""
+    ,
+    /**
+     * `prefill`, `user_turn` or `restart`.
+     */
+    val `mode`: Str = ""
+    ,
+    /**
+     * How many characters of the answer so far are kept.
+     */
+    val `kept`: kotlin.Long = 0L
+    ,
+    /**
+     * The routes that failed since the leg before.
+     */
+    val `failed`: List<FailedRoute> = listOf()
+    ,
+    /**
+     * Fields that this version does not know, carried unchanged.
+     */
+    val `extra`: Extra = ""
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLegEvent: FfiConverterRustBuffer<LegEvent> {
+    override fun read(buf: ByteBuffer): LegEvent {
+        return LegEvent(
+            FfiConverterTypeStr.read(buf),
+            FfiConverterInt.read(buf),
+            FfiConverterTypeStr.read(buf),
+            FfiConverterTypeStr.read(buf),
+            FfiConverterTypeStr.read(buf),
+            FfiConverterTypeStr.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterSequenceTypeFailedRoute.read(buf),
+            FfiConverterTypeExtra.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: LegEvent) = (
+            FfiConverterTypeStr.allocationSize(value.`event`) +
+            FfiConverterInt.allocationSize(value.`attempt`) +
+            FfiConverterTypeStr.allocationSize(value.`provider`) +
+            FfiConverterTypeStr.allocationSize(value.`model`) +
+            FfiConverterTypeStr.allocationSize(value.`reason`) +
+            FfiConverterTypeStr.allocationSize(value.`mode`) +
+            FfiConverterLong.allocationSize(value.`kept`) +
+            FfiConverterSequenceTypeFailedRoute.allocationSize(value.`failed`) +
+            FfiConverterTypeExtra.allocationSize(value.`extra`)
+    )
+
+    override fun write(value: LegEvent, buf: ByteBuffer) {
+            FfiConverterTypeStr.write(value.`event`, buf)
+            FfiConverterInt.write(value.`attempt`, buf)
+            FfiConverterTypeStr.write(value.`provider`, buf)
+            FfiConverterTypeStr.write(value.`model`, buf)
+            FfiConverterTypeStr.write(value.`reason`, buf)
+            FfiConverterTypeStr.write(value.`mode`, buf)
+            FfiConverterLong.write(value.`kept`, buf)
+            FfiConverterSequenceTypeFailedRoute.write(value.`failed`, buf)
+            FfiConverterTypeExtra.write(value.`extra`, buf)
+    }
+}
+
+
+
 data class Message (
     val `role`: Role = ""
     ,
@@ -2764,6 +3067,16 @@ data class RequestOptions (
     val `retries`: Retries = Retries()
     ,
     val `dropUnsupported`: kotlin.Boolean? = null
+    ,
+    /**
+     * Chooses the order of a list of models by chance, each weighing as much; unset: the order of the list.
+     */
+    val `modelWeights`: List<kotlin.Double> = listOf()
+    ,
+    /**
+     * The same key has the same order each time (a user or a conversation, say).
+     */
+    val `stickyKey`: kotlin.String? = null
 
 ){
 
@@ -2784,6 +3097,8 @@ public object FfiConverterTypeRequestOptions: FfiConverterRustBuffer<RequestOpti
             FfiConverterTypeTimeouts.read(buf),
             FfiConverterTypeRetries.read(buf),
             FfiConverterOptionalBoolean.read(buf),
+            FfiConverterSequenceDouble.read(buf),
+            FfiConverterOptionalString.read(buf),
         )
     }
 
@@ -2791,7 +3106,9 @@ public object FfiConverterTypeRequestOptions: FfiConverterRustBuffer<RequestOpti
             FfiConverterMapStringString.allocationSize(value.`headers`) +
             FfiConverterTypeTimeouts.allocationSize(value.`timeouts`) +
             FfiConverterTypeRetries.allocationSize(value.`retries`) +
-            FfiConverterOptionalBoolean.allocationSize(value.`dropUnsupported`)
+            FfiConverterOptionalBoolean.allocationSize(value.`dropUnsupported`) +
+            FfiConverterSequenceDouble.allocationSize(value.`modelWeights`) +
+            FfiConverterOptionalString.allocationSize(value.`stickyKey`)
     )
 
     override fun write(value: RequestOptions, buf: ByteBuffer) {
@@ -2799,6 +3116,8 @@ public object FfiConverterTypeRequestOptions: FfiConverterRustBuffer<RequestOpti
             FfiConverterTypeTimeouts.write(value.`timeouts`, buf)
             FfiConverterTypeRetries.write(value.`retries`, buf)
             FfiConverterOptionalBoolean.write(value.`dropUnsupported`, buf)
+            FfiConverterSequenceDouble.write(value.`modelWeights`, buf)
+            FfiConverterOptionalString.write(value.`stickyKey`, buf)
     }
 }
 
@@ -4428,6 +4747,38 @@ public object FfiConverterOptionalTypeFunctionDelta: FfiConverterRustBuffer<Func
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeLegEvent: FfiConverterRustBuffer<LegEvent?> {
+    override fun read(buf: ByteBuffer): LegEvent? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeLegEvent.read(buf)
+    }
+
+    override fun allocationSize(value: LegEvent?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeLegEvent.allocationSize(value)
+        }
+    }
+
+    override fun write(value: LegEvent?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeLegEvent.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypePromptTokensDetails: FfiConverterRustBuffer<PromptTokensDetails?> {
     override fun read(buf: ByteBuffer): PromptTokensDetails? {
         if (buf.get().toInt() == 0) {
@@ -4940,6 +5291,34 @@ public object FfiConverterOptionalTypeStr: FfiConverterRustBuffer<Str?> {
 /**
  * @suppress
  */
+public object FfiConverterSequenceDouble: FfiConverterRustBuffer<List<kotlin.Double>> {
+    override fun read(buf: ByteBuffer): List<kotlin.Double> {
+        val len = buf.getInt()
+        return List<kotlin.Double>(len) {
+            FfiConverterDouble.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.Double>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterDouble.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.Double>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterDouble.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.String>> {
     override fun read(buf: ByteBuffer): List<kotlin.String> {
         val len = buf.getInt()
@@ -4996,6 +5375,34 @@ public object FfiConverterSequenceTypeAnnotation: FfiConverterRustBuffer<List<An
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeAttemptReport: FfiConverterRustBuffer<List<AttemptReport>> {
+    override fun read(buf: ByteBuffer): List<AttemptReport> {
+        val len = buf.getInt()
+        return List<AttemptReport>(len) {
+            FfiConverterTypeAttemptReport.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<AttemptReport>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeAttemptReport.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<AttemptReport>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeAttemptReport.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeChoice: FfiConverterRustBuffer<List<Choice>> {
     override fun read(buf: ByteBuffer): List<Choice> {
         val len = buf.getInt()
@@ -5042,6 +5449,34 @@ public object FfiConverterSequenceTypeChunkChoice: FfiConverterRustBuffer<List<C
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeChunkChoice.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeFailedRoute: FfiConverterRustBuffer<List<FailedRoute>> {
+    override fun read(buf: ByteBuffer): List<FailedRoute> {
+        val len = buf.getInt()
+        return List<FailedRoute>(len) {
+            FfiConverterTypeFailedRoute.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<FailedRoute>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeFailedRoute.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<FailedRoute>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeFailedRoute.write(it, buf)
         }
     }
 }

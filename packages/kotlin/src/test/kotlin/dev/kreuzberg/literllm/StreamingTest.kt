@@ -151,7 +151,7 @@ class StreamingTest {
         val started = List(200) { CompletableDeferred<Unit>() }
         val jobs = List(200) { number ->
             async {
-                client.chatStream(Mock.request(), Mock.options("id=$id; chunks=3; bytes=200; withhold=2"))
+                client.chatStream(Mock.request(), Mock.options("id=$id-$number; chunks=3; bytes=200; withhold=2"))
                     .onEachText { if (it == 1) started[number].complete(Unit) }
             }
         }
@@ -159,7 +159,7 @@ class StreamingTest {
         val threads = File("/proc/self/status").takeIf { it.exists() }?.readLines()?.first { it.startsWith("Threads:") }
             ?.filter { it.isDigit() }?.toInt()
         if (threads != null) assertTrue(threads < 100, "$threads threads")
-        Mock.release(id, "all")
+        repeat(200) { number -> Mock.release("$id-$number", "all") }
         assertEquals(List(200) { 3 }, jobs.awaitAll())
     }
 
