@@ -194,9 +194,10 @@ impl Views {
 impl Lists {
     fn add(&mut self, source: &Source) {
         // Every field by name: one that is new in the engine is shown here, or counted among what only the JSON says.
-        let ChatCompletionChunk { id, created, model, choices, usage, system_fingerprint, service_tier, extra } = &source.chunk;
+        let ChatCompletionChunk { id, created, model, choices, usage, system_fingerprint, service_tier, literllm, extra } =
+            &source.chunk;
         let first_choice = next_place(&self.choice_list);
-        let mut has_more = !extra.is_empty();
+        let mut has_more = !extra.is_empty() || literllm.is_some();
         for choice in choices {
             has_more |= self.add_choice(choice);
         }

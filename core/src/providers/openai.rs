@@ -249,7 +249,7 @@ fn read_choice(choice: WireChoice<'_>, at: u32, out: &mut Emitter) -> Result<()>
     out.reasoning(index, thinking.unwrap_or_default());
     out.add(ChunkChoice { index, delta, logprobs: choice.logprobs.map(Box::new), extra: choice.extra, ..ChunkChoice::default() });
     let native = choice.native_finish_reason.into_text();
-    if let Some(reason) = choice.finish_reason.into_text() {
+    if let Some(reason) = choice.finish_reason.into_text().filter(|reason| !reason.is_empty()) {
         if reason == "error" {
             return Err(Error::new(ErrorKind::Server, "the provider ended the answer with an error")
                 .with_code(native.map(Cow::into_owned)));
