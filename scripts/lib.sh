@@ -32,8 +32,8 @@ cargo_tests() {
   cargo test --no-fail-fast "$@" 2>&1 | tee "$log"
   local status=${PIPESTATUS[0]}
   local p f
-  p=$(sed -nE 's/^test result: .* ([0-9]+) passed; .*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
-  f=$(sed -nE 's/^test result: .* ([0-9]+) failed; .*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+  p=$(LC_ALL=C sed -nE 's/^test result: .* ([0-9]+) passed; .*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+  f=$(LC_ALL=C sed -nE 's/^test result: .* ([0-9]+) failed; .*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
   rm -f "$log"
   checks_passed=$((checks_passed + ${p:-0}))
   checks_failed=$((checks_failed + ${f:-0}))

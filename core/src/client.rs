@@ -226,7 +226,7 @@ impl Client {
                 sent,
                 meta: meta.clone(),
                 target: route.target.clone(),
-                request: request.clone(),
+                request: (!stream).then(|| request.clone()),
                 span: span.clone(),
             })
             .await;
@@ -333,7 +333,8 @@ struct Attempt {
     sent: Instant,
     meta: Meta,
     target: Target,
-    request: ChatCompletionRequest,
+    /// What a whole answer is read by; a stream has its translator.
+    request: Option<ChatCompletionRequest>,
     span: CallSpan,
 }
 
@@ -355,7 +356,8 @@ impl Attempt {
         let answer = self.send().await?;
         let cap = self.client.0.config.event_cap();
         let body = self.read(answer, cap).await?;
-        let call = Call { request: &self.request, target: &self.target, stream: false, drop_unsupported: false };
+        let request = self.request.take().expect("a call without a stream keeps its request");
+        let call = Call { request: &request, target: &self.target, stream: false, drop_unsupported: false };
         let answer = self.provider.answer(&body, &call).map_err(|error| self.meta.describe(error))?;
         Ok(self.meta.complete(answer))
     }
