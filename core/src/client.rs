@@ -1,9 +1,10 @@
 //! The client: finds a model's provider, its address and key, sends, retries, and hands out the answer.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -38,6 +39,8 @@ struct Inner {
     credentials: Credentials,
     /// The provider that the bare key and base URL belong to.
     owner: OnceLock<Str>,
+    /// What was found of the models asked so far.
+    routes: Mutex<HashMap<String, Route>>,
 }
 
 impl fmt::Debug for Client {
@@ -60,9 +63,10 @@ pub(crate) struct Errand<'a> {
 }
 
 /// Where a model is asked: its provider's dialect, and the target.
+#[derive(Clone)]
 struct Route {
     provider: &'static dyn Provider,
-    target: Target,
+    target: Arc<Target>,
 }
 
 impl Client {
@@ -81,7 +85,14 @@ impl Client {
             owner.get_or_init(|| name);
         }
         let transport = Transport::new(config.network.clone());
-        Ok(Self(Arc::new(Inner { config, transport, headers, credentials: Credentials::default(), owner })))
+        Ok(Self(Arc::new(Inner {
+            config,
+            transport,
+            headers,
+            credentials: Credentials::default(),
+            owner,
+            routes: Mutex::default(),
+        })))
     }
 
     /// A client with the default configuration: keys and base URLs come from the usual variables.
@@ -225,7 +236,7 @@ impl Client {
                 started,
                 sent,
                 meta: meta.clone(),
-                target: route.target.clone(),
+                target: Arc::clone(&route.target),
                 request: (!stream).then(|| request.clone()),
                 span: span.clone(),
             })
@@ -235,7 +246,7 @@ impl Client {
                 Err(error) => meta.describe(error),
             };
             if refuses_stream_options(&error) && !wants_usage && !route.target.host.quirks.no_stream_options {
-                route.target.host.quirks.no_stream_options = true;
+                Arc::make_mut(&mut route.target).host.quirks.no_stream_options = true;
                 continue;
             }
             failures += 1;
@@ -248,8 +259,24 @@ impl Client {
         }
     }
 
-    /// Finds the provider of a model, its address and its key.
+    /// Finds the provider of a model, its address and its key, and remembers them: variables count as they stood when a model was first
+    /// asked.
     fn route(&self, model: &str) -> Result<Route> {
+        const MOST: usize = 256;
+        let routes = || self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = routes().get(model) {
+            return Ok(route.clone());
+        }
+        let route = self.find_route(model)?;
+        let mut routes = routes();
+        if routes.len() >= MOST {
+            routes.clear();
+        }
+        routes.insert(model.to_owned(), route.clone());
+        Ok(route)
+    }
+
+    fn find_route(&self, model: &str) -> Result<Route> {
         let config = &self.0.config;
         let (host, model) = self.host_of(model)?;
         let owner = self.0.owner.get_or_init(|| host.name.clone());
@@ -292,7 +319,8 @@ impl Client {
             // Servers that stand in for OpenAI may be older than the newer of the two names.
             host.quirks.max_tokens_field = None;
         }
-        Ok(Route { provider, target: Target { host, model: model.into(), base_url, key, is_default_url, settings } })
+        let target = Target { host, model: model.into(), base_url, key, is_default_url, settings };
+        Ok(Route { provider, target: Arc::new(target) })
     }
 
     /// The host and the model's name there, of `provider/model` or of a bare name.
@@ -332,7 +360,7 @@ struct Attempt {
     started: Instant,
     sent: Instant,
     meta: Meta,
-    target: Target,
+    target: Arc<Target>,
     /// What a whole answer is read by; a stream has its translator.
     request: Option<ChatCompletionRequest>,
     span: CallSpan,
