@@ -66,7 +66,9 @@ func WithRetryDelays(first, longest time.Duration) Option {
 func WithProxy(url string) Option { return WithConfig("proxy", url) }
 
 // WithRootCertificates trusts these certificates, in PEM form, beside the system's.
-func WithRootCertificates(pem ...string) Option { return WithConfig("root_certificates", append([]string{}, pem...)) }
+func WithRootCertificates(pem ...string) Option {
+	return WithConfig("root_certificates", append([]string{}, pem...))
+}
 
 // WithClientCertificate shows a certificate with its chain, in PEM form.
 func WithClientCertificate(certificates, privateKey string) Option {

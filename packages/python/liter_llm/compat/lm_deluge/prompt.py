@@ -74,11 +74,11 @@ class Conversation(_Conversation):
         """Appends what was answered."""
         return self.add(response.answer)
 
-    def _system(self, text: str) -> Conversation:
-        return self.add(Message.system(text))
+    def _system(self, content: str) -> Conversation:
+        return self.add(Message.system(content))
 
-    def _user(self, text: str | None = None, *, image: str | None = None) -> Conversation:
-        return self.add(Message.user(text, image=image))
+    def _user(self, content: str | None = None, *, image: str | None = None) -> Conversation:
+        return self.add(Message.user(content, image=image))
 
     def _ai(self, text: str) -> Conversation:
         return self.add(Message.ai(text))
