@@ -52,7 +52,8 @@ build_command() {
 
 # Prints the counts that scripts/test reads, and ends the suite.
 finish() {
-  echo "$checks_passed passed, $checks_failed failed, ${1:-0} skipped"
+  # On a line of its own, whatever was printed last.
+  printf '\n%s\n' "$checks_passed passed, $checks_failed failed, ${1:-0} skipped"
   [ "$checks_failed" -eq 0 ]
   exit
 }
