@@ -1,0 +1,126 @@
+// Command bench measures one Go client, the server being another process: bench CLIENT cpu|first BASE_URL STREAMS.
+//
+// It prints what scripts/bench.d/go reads. cpu: microseconds of CPU a chunk, peak memory in MiB. first: microseconds until the first chunk
+// with text.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	llm "github.com/kreuzberg-dev/liter-llm/packages/go"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+)
+
+const prompt = "Tell me a story about a lighthouse"
+
+// seen is what a client saw of a stream.
+type seen struct {
+	chunks, text int
+	first        time.Time
+}
+
+func (s *seen) chunk(text string) {
+	s.chunks++
+	s.text += len(text)
+	if text != "" && s.first.IsZero() {
+		s.first = time.Now()
+	}
+}
+
+func main() {
+	name, what, url := os.Args[1], os.Args[2], os.Args[3]
+	streams, err := strconv.Atoi(os.Args[4])
+	check(err)
+	stream := ours(url)
+	if name == "openai-go" {
+		stream = openAI(url)
+	}
+	switch what {
+	case "cpu":
+		stream()
+		stream()
+		before, chunks := cpu(), 0
+		for range streams {
+			chunks += stream().chunks
+		}
+		fmt.Printf("%.4f %.2f\n", float64((cpu()-before).Nanoseconds())/1e3/float64(chunks), peakMemory())
+	case "first":
+		var times []float64
+		for i := range streams + 10 {
+			began := time.Now()
+			first := stream().first.Sub(began)
+			if i >= 10 {
+				times = append(times, float64(first.Nanoseconds())/1e3)
+			}
+		}
+		sort.Float64s(times)
+		fmt.Printf("%.1f\n", times[len(times)/2])
+	}
+}
+
+func ours(url string) func() seen {
+	client := llm.NewClient(llm.WithProvider("openai"), llm.WithAPIKey("sk-anything"), llm.WithBaseURL(url))
+	request := &llm.ChatCompletionRequest{Model: "openai/gpt-4o", Messages: []llm.Message{llm.NewTextMessage(llm.RoleUser, prompt)}}
+	return func() (s seen) {
+		check(client.ChatStream(context.Background(), request, func(chunk *llm.ChatCompletionChunk) error {
+			text := ""
+			if len(chunk.Choices) > 0 && chunk.Choices[0].Delta.Content != nil {
+				text = *chunk.Choices[0].Delta.Content
+			}
+			s.chunk(text)
+			return nil
+		}))
+		return s
+	}
+}
+
+func openAI(url string) func() seen {
+	client := openai.NewClient(option.WithAPIKey("sk-anything"), option.WithBaseURL(url))
+	params := openai.ChatCompletionNewParams{Model: "gpt-4o", Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(prompt)}}
+	return func() (s seen) {
+		stream := client.Chat.Completions.NewStreaming(context.Background(), params)
+		for stream.Next() {
+			chunk := stream.Current()
+			text := ""
+			if len(chunk.Choices) > 0 {
+				text = chunk.Choices[0].Delta.Content
+			}
+			s.chunk(text)
+		}
+		check(stream.Err())
+		return s
+	}
+}
+
+func cpu() time.Duration {
+	var usage syscall.Rusage
+	check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// peakMemory is the most memory this process held, in MiB; 0 where the system does not say.
+func peakMemory() float64 {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	kib, _ := strconv.ParseFloat(fields[0], 64)
+	return kib / 1024
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
