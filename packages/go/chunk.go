@@ -12,7 +12,9 @@ type ChatCompletionChunk struct {
 	Usage             *Usage        `json:"usage,omitempty"`
 	SystemFingerprint string        `json:"system_fingerprint,omitempty"`
 	ServiceTier       string        `json:"service_tier,omitempty"`
-	Extra             Extra         `json:"-"`
+	// Leg is on the first chunk of every later leg of an answer that was gone on with: what happened.
+	Leg   *LegEvent `json:"literllm,omitempty"`
+	Extra Extra     `json:"-"`
 }
 
 // UnmarshalJSON reads it and keeps unknown fields in Extra.
@@ -122,4 +124,43 @@ func (f *FunctionDelta) UnmarshalJSON(data []byte) error {
 func (f FunctionDelta) MarshalJSON() ([]byte, error) {
 	type plain FunctionDelta
 	return encodeRecord(plain(f), f.Extra)
+}
+
+// LegEvent says how an answer goes on after a route was left.
+type LegEvent struct {
+	// Event is resumed where what follows goes on from what was said, and reset where that is void and the answer begins anew.
+	Event string `json:"event"`
+	// Attempt is the number of the attempt that goes on, from 1.
+	Attempt  int    `json:"attempt"`
+	Provider string `json:"provider"`
+	Model    string `json:"model"`
+	// Reason is the error's kind for which the route before was left.
+	Reason ErrorKind `json:"reason"`
+	// Mode is prefill, user_turn or restart.
+	Mode string `json:"mode"`
+	// Kept is how many characters of the answer so far are kept.
+	Kept int `json:"kept"`
+	// Failed are the routes that failed since the leg before.
+	Failed []FailedRoute `json:"failed,omitempty"`
+	Extra  Extra         `json:"-"`
+}
+
+// UnmarshalJSON reads it and keeps unknown fields in Extra.
+func (l *LegEvent) UnmarshalJSON(data []byte) error {
+	type plain LegEvent
+	return decodeRecord(data, (*plain)(l), &l.Extra)
+}
+
+// MarshalJSON writes it with the fields of Extra.
+func (l LegEvent) MarshalJSON() ([]byte, error) {
+	type plain LegEvent
+	return encodeRecord(plain(l), l.Extra)
+}
+
+// FailedRoute is a route that failed.
+type FailedRoute struct {
+	Provider string    `json:"provider"`
+	Model    string    `json:"model"`
+	Kind     ErrorKind `json:"kind"`
+	Message  string    `json:"message"`
 }

@@ -39,7 +39,7 @@ func TestEveryFieldOfTheChunkIsNamed(t *testing.T) {
 		value  any
 		fields string
 	}{
-		{llm.ChatCompletionChunk{}, "id created model choices usage system_fingerprint service_tier"},
+		{llm.ChatCompletionChunk{}, "id created model choices usage system_fingerprint service_tier literllm"},
 		{llm.ChunkChoice{}, "index delta logprobs finish_reason native_finish_reason"},
 		{llm.Delta{}, "role content refusal reasoning_content tool_calls function_call thinking_blocks reasoning_details annotations audio"},
 		{llm.ToolCallDelta{}, "index id type function"},
@@ -62,7 +62,8 @@ func TestEveryFieldOfTheChunkIsNamed(t *testing.T) {
 		`"function_call":{"name":"f","arguments":""},"thinking_blocks":[{"type":"thinking","thinking":"t","signature":"s"}],"reasoning_details":[{"x":1}],` +
 		`"annotations":[{"type":"url_citation","url_citation":{"url":"u","title":"t","start_index":0,"end_index":1}}],"audio":{"id":"a","data":"d"},"new":3},` +
 		`"logprobs":{"content":[]},"finish_reason":"stop","native_finish_reason":"end","new":4}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,` +
-		`"prompt_tokens_details":{"cached_tokens":1}},"system_fingerprint":"f","service_tier":"s","new":5}`
+		`"prompt_tokens_details":{"cached_tokens":1}},"system_fingerprint":"f","service_tier":"s",` +
+		`"literllm":{"event":"resumed","attempt":2,"provider":"p","model":"m","reason":"server","mode":"prefill","kept":3},"new":5}`
 	var chunk llm.ChatCompletionChunk
 	if err := json.Unmarshal([]byte(everything), &chunk); err != nil {
 		t.Fatal(err)

@@ -87,8 +87,10 @@ type AnswerMeta struct {
 	RequestID string            `json:"request_id,omitempty"`
 	Headers   map[string]string `json:"headers,omitempty"`
 	// Cost is in US dollars, where the model's price is known.
-	Cost  *float64 `json:"cost,omitempty"`
-	Extra Extra    `json:"-"`
+	Cost *float64 `json:"cost,omitempty"`
+	// Attempts are the routes that were asked, in order, where there were several models.
+	Attempts []AttemptReport `json:"attempts,omitempty"`
+	Extra    Extra           `json:"-"`
 }
 
 // UnmarshalJSON reads it and keeps unknown fields in Extra.
@@ -164,4 +166,22 @@ func (c *CompletionTokensDetails) UnmarshalJSON(data []byte) error {
 func (c CompletionTokensDetails) MarshalJSON() ([]byte, error) {
 	type plain CompletionTokensDetails
 	return encodeRecord(plain(c), c.Extra)
+}
+
+// AttemptReport is one route that was asked, and what came of it.
+type AttemptReport struct {
+	Provider  string `json:"provider"`
+	Model     string `json:"model"`
+	RequestID string `json:"request_id,omitempty"`
+	// Mode is prefill, user_turn or restart, where it went on from another.
+	Mode string `json:"mode,omitempty"`
+	// Error is the error's kind, where it failed.
+	Error   ErrorKind `json:"error,omitempty"`
+	Message string    `json:"message,omitempty"`
+	// Started is when it was asked, in seconds from the beginning of the call; Seconds is how long it took.
+	Started float64 `json:"started"`
+	Seconds float64 `json:"seconds"`
+	// Characters is how many characters of the answer came from it.
+	Characters int    `json:"characters"`
+	Usage      *Usage `json:"usage,omitempty"`
 }
