@@ -1,12 +1,18 @@
 //! Measures one client in this process, the server being another: CPU time a chunk, the time to the first token, memory, threads.
 //!
-//! `<program> <client> cpu|first|many <base URL> <streams>` prints one line that `scripts/bench.d/rust` reads. Each client asks for the
+//! `<program> <client> cpu|first|added|mend|many <base URL> <streams>` prints one line that `scripts/bench.d/rust` reads. Each client asks for the
 //! same stream and reads every chunk's text, so that what was read can be compared.
 
 use std::future::Future;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// Whether chunks carry the time at which they were written, and how long each took from there.
+static ADDED: AtomicBool = AtomicBool::new(false);
+static DELAYS: Mutex<Vec<f64>> = Mutex::new(Vec::new());
 
 /// What every client asks for.
 pub const MODEL: &str = "gpt-4o";
@@ -23,12 +29,17 @@ pub struct Seen {
     pub chunks: usize,
     pub text: usize,
     pub first_text: Option<Instant>,
+    /// From the last text before a cut to the first after it.
+    pub gap: Option<Duration>,
 }
 
 impl Seen {
     pub fn chunk(&mut self, text: &str) {
         self.chunks += 1;
         self.text += text.len();
+        if ADDED.load(Ordering::Relaxed) {
+            delayed(text);
+        }
         if !text.is_empty() && self.first_text.is_none() {
             self.first_text = Some(Instant::now());
         }
@@ -50,7 +61,7 @@ impl Job {
         let mut next = |what: &str| args.next().unwrap_or_else(|| panic!("{what} is missing"));
         Self {
             client: next("the client's name"),
-            what: next("cpu, first or many"),
+            what: next("cpu, first, added, mend or many"),
             base_url: next("the base URL"),
             streams: next("the number of streams").parse().expect("a number of streams"),
         }
@@ -61,8 +72,10 @@ impl Job {
         match self.what.as_str() {
             "cpu" => one_thread(self.cpu(client)),
             "first" => one_thread(self.first(client)),
+            "added" => one_thread(self.added(client)),
+            "mend" => one_thread(self.mend(client)),
             "many" => two_threads(self.many(client)),
-            other => panic!("{other} is none of cpu, first, many"),
+            other => panic!("{other} is none of cpu, first, added, mend, many"),
         }
     }
 
@@ -96,6 +109,28 @@ impl Job {
         println!("{} {:.1}", self.client, times[times.len() / 2].as_secs_f64() * 1e6);
     }
 
+    async fn mend(&self, client: impl Streams) {
+        let mut gaps = Vec::new();
+        for at in 0..self.streams + 10 {
+            let gap = client.stream().await.gap.expect("the mock cuts and another goes on");
+            if at >= 10 {
+                gaps.push(gap);
+            }
+        }
+        gaps.sort_unstable();
+        println!("{} {:.1}", self.client, gaps[gaps.len() / 2].as_secs_f64() * 1e6);
+    }
+
+    async fn added(&self, client: impl Streams) {
+        ADDED.store(true, Ordering::Relaxed);
+        for _ in 0..self.streams {
+            client.stream().await;
+        }
+        let mut delays = DELAYS.lock().expect("nothing panics").clone();
+        delays.sort_unstable_by(f64::total_cmp);
+        println!("{} {:.1}", self.client, delays[delays.len() / 2]);
+    }
+
     async fn many(&self, client: impl Streams) {
         let client = std::sync::Arc::new(client);
         client.stream().await;
@@ -120,6 +155,16 @@ impl Job {
     }
 }
 
+/// A text that says, behind its number, when it was written, in nanoseconds of the monotonic clock.
+#[allow(clippy::cast_precision_loss)]
+fn delayed(text: &str) {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = now.tv_sec * 1_000_000_000 + now.tv_nsec;
+    if let Ok(written) = text.split_whitespace().nth(1).unwrap_or_default().parse::<i64>() {
+        DELAYS.lock().expect("nothing panics").push((now - written) as f64 / 1e3);
+    }
+}
+
 fn one_thread(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work);
 }
@@ -128,7 +173,7 @@ fn two_threads(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(work);
 }
 
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(
         time.tv_sec.try_into().expect("a process has not run for a negative time"),

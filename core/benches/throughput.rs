@@ -1,16 +1,20 @@
-//! The engine and the floors under it: `floor-drain` only takes the bytes, `floor-owned` splits them into events and reads each into one
+//! The engine (with one model, with a list of two that nothing happens to, and with one that is cut) and the floors under it: `floor-drain` only takes the bytes, `floor-owned` splits them into events and reads each into one
 //! owned chunk. Neither keeps any of the engine's promises. See `driver` for how it is called.
 
 mod driver;
 
+use std::time::Instant;
+
 use driver::{Job, MODEL, PROMPT, Seen, Streams};
-use literllm::{ChatCompletionRequest, Client, ClientConfig};
+use literllm::{ChatCompletionRequest, Client, ClientConfig, Models};
 use serde::Deserialize;
 
 fn main() {
     let job = Job::from_args();
     match job.client.as_str() {
         "literllm" => job.run(Engine::new(&job.base_url)),
+        "list" => job.run(Engine::of_list(&job.base_url)),
+        "mended" => job.run(Mended(Engine::of_cut(&job.base_url))),
         "floor-drain" => job.run(Drain(Floor::new(&job.base_url))),
         "floor-owned" => job.run(Owned(Floor::new(&job.base_url))),
         other => panic!("there is no client {other} here"),
@@ -24,6 +28,21 @@ struct Engine {
 
 impl Engine {
     fn new(base_url: &str) -> Self {
+        Self::asking(base_url, format!("openai/{MODEL}").as_str())
+    }
+
+    /// A list whose second model is never needed.
+    fn of_list(base_url: &str) -> Self {
+        Self::asking(base_url, vec![format!("openai/{MODEL}"), format!("openai/{MODEL}")])
+    }
+
+    /// A list whose first model is cut in the middle, and whose second goes on.
+    fn of_cut(base_url: &str) -> Self {
+        let text = "text=A lighthouse keeper once taught her lamp to count, and every night it flashed a number to the ships";
+        Self::asking(base_url, vec![format!("openai/{MODEL}?{text}&cut=9"), format!("openai/{MODEL}?{text}&continue=1")])
+    }
+
+    fn asking(base_url: &str, models: impl Into<Models>) -> Self {
         let config = ClientConfig {
             provider: Some("openai".to_owned()),
             api_key: Some("sk-anything".into()),
@@ -31,7 +50,7 @@ impl Engine {
             ..ClientConfig::default()
         };
         let client = Client::new(config).expect("the configuration is sound");
-        Self { client, request: ChatCompletionRequest::new(format!("openai/{MODEL}").as_str(), [PROMPT]) }
+        Self { client, request: ChatCompletionRequest::new(models, [PROMPT]) }
     }
 }
 
@@ -42,6 +61,29 @@ impl Streams for Engine {
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.expect("the stream is whole");
             seen.chunk(chunk.choices.first().and_then(|choice| choice.delta.content.as_deref()).unwrap_or_default());
+        }
+        seen
+    }
+}
+
+struct Mended(Engine);
+
+impl Streams for Mended {
+    async fn stream(&self) -> Seen {
+        let mut seen = Seen::default();
+        let (mut last, mut cut) = (None, None);
+        let mut stream = self.0.client.chat_stream(&self.0.request).await.expect("the mock answers");
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.expect("the stream is mended");
+            if chunk.literllm.is_some() {
+                cut = last;
+            }
+            let text = chunk.choices.first().and_then(|choice| choice.delta.content.as_deref()).unwrap_or_default();
+            seen.chunk(text);
+            if !text.is_empty() {
+                last = Some(Instant::now());
+                seen.gap = seen.gap.or(cut.map(|cut: Instant| cut.elapsed()));
+            }
         }
         seen
     }

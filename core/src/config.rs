@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
+use tokio::time::Instant;
 
 use crate::auth::TokenProvider;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::Hooks;
 use crate::providers::catalog::Host;
+use crate::transport::seconds;
 
 /// Options that every language can set: with the feature `uniffi`, each crosses to Kotlin and Swift and need not be given there.
 macro_rules! options {
@@ -45,6 +49,22 @@ options! {
         /// A program's own sources of tokens, by provider.
         #[serde(skip)]
         pub token_providers: HashMap<String, TokenProvider>,
+        /// Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.
+        #[serde(deserialize_with = "key_pools")]
+        pub key_pools: HashMap<String, Vec<SecretString>>,
+        /// What may be asked of providers and models; calls wait their turn.
+        pub limits: Vec<Limit>,
+        /// Keeps answers in memory for requests that are exactly the same. Off unless set.
+        pub cache: Option<CacheOptions>,
+        /// In a list of models: how long the first one may be silent before the second is asked beside it; the first to speak is
+        /// heard, and the other is left. Off unless set.
+        #[serde(deserialize_with = "duration")]
+        pub hedge_after: Option<Duration>,
+        /// One event for each call in the engine's log, with its model, tokens, cost, seconds and ending.
+        pub log_calls: bool,
+        /// What a program puts around every call, asked in this order.
+        #[serde(skip)]
+        pub hooks: Hooks,
         /// OpenAI-compatible hosts beside those of the catalogue.
         pub hosts: Vec<Host>,
         /// Headers sent with every request.
@@ -66,6 +86,40 @@ options! {
         pub max_event_bytes: Option<usize>,
         /// Put prompts and answers into traces.
         pub trace_content: bool,
+    }
+}
+
+options! {
+    /// What may be asked of a provider, or of one of its models. Each count is without limit unless set.
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Limit {
+        pub provider: String,
+        /// As the provider names it. Unset: all of them together.
+        #[serde(default)]
+        pub model: Option<String>,
+        /// In any minute.
+        #[serde(default)]
+        pub requests_per_minute: Option<u64>,
+        /// In any minute, prompts and answers together: estimated before, corrected by the provider's count after.
+        #[serde(default)]
+        pub tokens_per_minute: Option<u64>,
+        /// At the same time.
+        #[serde(default)]
+        pub concurrency: Option<usize>,
+    }
+}
+
+options! {
+    /// How many answers are kept, and how long.
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    pub struct CacheOptions {
+        /// 1,000 unless set.
+        pub max_entries: Option<usize>,
+        /// Five minutes unless set; 0 is without end.
+        #[serde(deserialize_with = "duration")]
+        pub ttl: Option<Duration>,
     }
 }
 
@@ -204,6 +258,17 @@ impl Deadlines {
     }
 }
 
+impl Deadlines {
+    /// Bounds a wait by the total deadline of a call that began at `started`; `what` says what was waited for.
+    pub(crate) async fn within_total<T>(&self, started: Instant, what: &str, wait: impl Future<Output = T>) -> Result<T> {
+        let Some(limit) = self.total else { return Ok(wait.await) };
+        tokio::time::timeout_at(started + limit, wait).await.map_err(|_| {
+            let message = format!("the call was not over within {}: {what} (timeout)", seconds(limit));
+            Error::new(ErrorKind::Timeout, message)
+        })
+    }
+}
+
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Duration>, D::Error> {
     // `null` is said on purpose: the deadline is off.
     let seconds = Option::<f64>::deserialize(deserializer)?.unwrap_or(0.0);
@@ -218,6 +283,11 @@ fn optional_secret<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
 
 fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<HashMap<String, SecretString>, D::Error> {
     Ok(HashMap::<String, String>::deserialize(deserializer)?.into_iter().map(|(name, key)| (name, key.into())).collect())
+}
+
+fn key_pools<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<HashMap<String, Vec<SecretString>>, D::Error> {
+    let secret = |keys: Vec<String>| keys.into_iter().map(SecretString::from).collect();
+    Ok(HashMap::<String, Vec<String>>::deserialize(deserializer)?.into_iter().map(|(name, keys)| (name, secret(keys))).collect())
 }
 
 fn settings<'de, D: Deserializer<'de>>(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::types::{ChatCompletion, Str};
 
@@ -93,6 +93,10 @@ impl ErrorKind {
         }
     }
 
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// Whether trying the same again can help, as a rule.
     fn usually_retryable(self) -> bool {
         matches!(self, Self::RateLimited | Self::Overloaded | Self::Server | Self::Timeout | Self::Network | Self::Truncated)
@@ -108,6 +112,16 @@ impl fmt::Display for ErrorKind {
 impl Serialize for ErrorKind {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::from_name(&name).ok_or_else(|| {
+            let known = Self::ALL.map(Self::as_str).join(", ");
+            serde::de::Error::custom(format_args!("`{name}` is no kind of error; there are {known}"))
+        })
     }
 }
 
@@ -231,6 +245,14 @@ impl Error {
         &self.0.causes
     }
 
+    /// The same failure under another name.
+    pub(crate) fn with_kind(mut self, kind: ErrorKind, message: String) -> Self {
+        self.0.kind = kind;
+        self.0.message = message;
+        self.0.retryable = kind.usually_retryable();
+        self
+    }
+
     pub(crate) fn with_route(mut self, provider: &Str, model: &Str) -> Self {
         self.0.provider.get_or_insert_with(|| provider.clone());
         self.0.model.get_or_insert_with(|| model.clone());
@@ -276,8 +298,13 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_partial(mut self, partial: ChatCompletion) -> Self {
+    pub fn with_partial(mut self, partial: ChatCompletion) -> Self {
         self.0.partial = Some(Arc::new(partial));
+        self
+    }
+
+    pub(crate) fn without_partial(mut self) -> Self {
+        self.0.partial = None;
         self
     }
 

@@ -21,6 +21,7 @@ mod client;
 pub mod config;
 pub mod decode;
 pub mod error;
+pub mod hooks;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod partial_json;
@@ -36,6 +37,7 @@ pub use auth::{Credential, TokenProvider};
 pub use client::Client;
 pub use config::{ClientConfig, RequestOptions};
 pub use error::{Error, ErrorKind, Result};
+pub use hooks::Hook;
 pub use stream::{Accumulator, ChatStream, StreamHandle};
 pub use types::*;
 

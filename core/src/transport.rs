@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -33,12 +33,22 @@ pub(crate) struct Transport {
     /// Clients for `http` and for `https`, the first of each used for all hosts, further ones where a host's streams are used up.
     lanes: Mutex<[Vec<reqwest::Client>; 2]>,
     hosts: Mutex<HashMap<Origin, Arc<HostState>>>,
+    /// The addresses asked lately, so that one asked again is not read again.
+    addresses: Mutex<HashMap<String, Address>>,
 }
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport").finish_non_exhaustive()
     }
+}
+
+/// An address, read, and its host.
+#[derive(Clone)]
+struct Address {
+    url: reqwest::Url,
+    secure: bool,
+    host: Arc<HostState>,
 }
 
 /// Scheme, host and port.
@@ -103,7 +113,7 @@ impl AnswerBody {
 
 impl Transport {
     pub(crate) fn new(options: NetworkOptions) -> Self {
-        Self { options, tls: OnceLock::new(), lanes: Mutex::default(), hosts: Mutex::default() }
+        Self { options, tls: OnceLock::new(), lanes: Mutex::default(), hosts: Mutex::default(), addresses: Mutex::default() }
     }
 
     /// Posts and waits for the answer's headers. `connect_timeout` bounds the time until the request can be handed over.
@@ -124,15 +134,14 @@ impl Transport {
 
     /// One request of any method, for token endpoints and the like.
     pub(crate) async fn send(&self, method: Method, request: &Outgoing, connect_timeout: Option<Duration>) -> Result<Answer> {
-        let (secure, origin) = origin_of(&request.url)?;
-        let host = Arc::clone(self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default());
+        let Address { url, secure, host } = self.address(&request.url)?;
         let deadline = connect_timeout.map(|limit| (Instant::now() + limit, limit));
         let mut refusals = 0;
         loop {
             let (lane, place) = host.take_place(self.streams_per_connection(secure));
             let handed_over = Arc::new(AtomicBool::new(false));
             let body = RequestBody { bytes: Some(request.body.clone()), handed_over: Arc::clone(&handed_over) };
-            let mut built = self.lane(secure, lane)?.request(method.clone(), &request.url).headers(request.headers.clone());
+            let mut built = self.lane(secure, lane)?.request(method.clone(), url.clone()).headers(request.headers.clone());
             if method != Method::GET {
                 built = built.body(reqwest::Body::wrap(body));
             }
@@ -156,9 +165,26 @@ impl Transport {
             if answer.version() != Version::HTTP_2 {
                 host.speaks_http1.store(true, Ordering::Release);
             }
-            let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+            let (status, headers) = (answer.status(), copied(&std::mem::take(answer.headers_mut())));
             return Ok(Answer { status, headers, body: AnswerBody { answer, _place: place } });
         }
+    }
+
+    fn address(&self, url: &str) -> Result<Address> {
+        const MOST: usize = 256;
+        let addresses = || self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = addresses().get(url) {
+            return Ok(address.clone());
+        }
+        let (secure, origin) = origin_of(url)?;
+        let host = Arc::clone(self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default());
+        let address = Address { url: url.parse().map_err(|_| bad_url(url))?, secure, host };
+        let mut addresses = addresses();
+        if addresses.len() >= MOST {
+            addresses.clear();
+        }
+        addresses.insert(url.to_owned(), address.clone());
+        Ok(address)
     }
 
     /// How many streams a connection may carry; none where HTTP/2 is never spoken.
@@ -252,6 +278,13 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
+}
+
+/// The headers in memory of their own. As they came, each keeps the whole buffer that the connection read them into (8 KiB) alive, for as
+/// long as the answer lasts.
+fn copied(headers: &HeaderMap) -> HeaderMap {
+    let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).expect("it was a header's value before");
+    headers.iter().map(|(name, value)| (name.clone(), copy(value))).collect()
 }
 
 /// Returns when the deadline passes while the request waits for a connection.

@@ -180,6 +180,18 @@ async fn a_programs_own_tokens_come_first_and_are_kept_until_they_end() {
 }
 
 #[tokio::test]
+async fn a_token_that_a_provider_repeats_is_kept_out_of_the_error() {
+    let mock = mock().await;
+    let mut config = config(&mock, "vertex_ai", &json!({ "project": "p" }));
+    config.base_urls.insert("vertex_ai".to_owned(), format!("{}/mock/status=400,error_message=I_know_own-token-7", mock.url()));
+    let own = TokenProvider::new(|| async { Ok(Credential::bearer("own-token-7", None)) });
+    config.token_providers.insert("vertex_ai".to_owned(), own);
+    let error = ask(&Client::new(config).expect("a client"), VERTEX).await.unwrap_err();
+    assert!(error.message().contains("I_know_[key]"), "{error}");
+    assert!(!error.to_json().contains("own-token-7"), "{}", error.to_json());
+}
+
+#[tokio::test]
 async fn a_server_of_this_machine_is_asked_without_credentials() {
     let set = ["AZURE_TENANT_ID", "AZURE_AD_TOKEN", "AZURE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "VERTEXAI_PROJECT"];
     if set.iter().any(|name| std::env::var_os(name).is_some()) {

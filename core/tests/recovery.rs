@@ -1,10 +1,12 @@
 //! Answers that survive: the recovery table through the engine, and texts cut at random.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use literllm::hooks::{Stages, relay};
 use literllm::{
-    ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Client, ClientConfig, Error, ErrorKind, StreamHandle,
+    ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Client, ClientConfig, Error, ErrorKind, Hook, StreamHandle,
 };
 use literllm_mock::{Event, Mock, Options};
 use serde_json::{Value, json};
@@ -23,6 +25,10 @@ async fn mocks() -> Mocks {
 }
 
 fn client(mocks: &Mocks, more: &Value) -> Client {
+    hooked_client(mocks, more, Vec::new())
+}
+
+fn hooked_client(mocks: &Mocks, more: &Value, hooks: Vec<Arc<dyn Hook>>) -> Client {
     let mut config = json!({
         "api_keys": {"openai": "test-key"},
         "base_urls": {
@@ -40,7 +46,8 @@ fn client(mocks: &Mocks, more: &Value) -> Client {
     for (name, value) in more.as_object().into_iter().flatten() {
         config[name] = value.clone();
     }
-    Client::new(ClientConfig::from_json(&config.to_string()).expect("a configuration")).expect("a client")
+    let config = ClientConfig::from_json(&config.to_string()).expect("a configuration");
+    Client::new(ClientConfig { hooks: hooks.into(), ..config }).expect("a client")
 }
 
 /// A route of the table as a model's name.
@@ -92,6 +99,26 @@ fn text_of(chunks: &[ChatCompletionChunk]) -> String {
 
 #[tokio::test]
 async fn failures_end_as_the_table_says() {
+    let (scenarios, wrong) = run_the_table(Vec::new).await;
+    println!("table: recovery, {scenarios} scenarios through rust, {} wrong", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn hooks_that_pass_change_nothing_of_the_table() {
+    // One that is never answered, and one that hands on the very chunks it was given.
+    let echo = || {
+        relay(Stages::from_names(["on_chunks"]).expect("a stage"), |call| {
+            let event: Value = serde_json::from_str(call.event()).expect("an event in JSON");
+            call.answer(&json!({ "chunks": event["chunks"] }).to_string());
+        })
+    };
+    let (_, wrong) = run_the_table(|| vec![relay(Stages::ALL, drop), echo()]).await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// How many scenarios the table has, and which come out wrong.
+async fn run_the_table(hooks: impl Fn() -> Vec<Arc<dyn Hook>>) -> (usize, Vec<String>) {
     let mocks = mocks().await;
     let table: Vec<Value> = serde_json::from_slice(
         &std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/recovery.json")).expect("the table"),
@@ -105,13 +132,14 @@ async fn failures_end_as_the_table_says() {
         if let Some(format) = row["format"].as_str() {
             request.response_format = serde_json::from_value(json!({"type": format})).ok();
         }
-        let outcome = ask(&client(&mocks, &row["config"]), &request).await;
-        if let Err(message) = check(&row["expect"], &outcome) {
+        let outcome = ask(&hooked_client(&mocks, &row["config"], hooks()), &request).await;
+        let checked = check(&row["expect"], &outcome);
+        println!("row: rust|{}|{}", if checked.is_ok() { "ok" } else { "wrong" }, row["name"].as_str().expect("a name"));
+        if let Err(message) = checked {
             wrong.push(format!("{}: {message}", row["name"]));
         }
     }
-    println!("table: recovery, {} scenarios through rust, {} wrong", table.len(), wrong.len());
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    (table.len(), wrong)
 }
 
 fn check(expect: &Value, outcome: &Outcome) -> Result<(), String> {

@@ -250,7 +250,8 @@ async fn the_total_deadline_bounds_retries_too() {
     let client = client_with(&mock, "status=503", &json!({"max_retries": 50, "retry_base_delay": 0.1, "timeout": 0.5}));
     let started = Instant::now();
     let error = client.chat_stream(story()).await.expect_err("it never succeeds");
-    assert_eq!(error.kind(), ErrorKind::Overloaded);
+    // The deadline passes between attempts, or inside the last one.
+    assert!(matches!(error.kind(), ErrorKind::Overloaded | ErrorKind::Timeout), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 

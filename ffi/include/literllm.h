@@ -164,20 +164,65 @@ typedef uint32_t literllm_flow;
 #endif // __cplusplus
 
 /**
+ * The moments at which hooks can be asked, to be joined by `|`.
+ */
+enum literllm_hook_stage
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * A model is about to be asked: it may be asked something else, refused, or answered for.
+     */
+    LITERLLM_HOOK_STAGE_BEFORE_REQUEST = 1,
+    /**
+     * A provider has answered well, and its content is about to come: it may be refused.
+     */
+    LITERLLM_HOOK_STAGE_AFTER_HEADERS = 2,
+    /**
+     * What came together is about to be handed over: it may be changed, or end the stream with an error.
+     */
+    LITERLLM_HOOK_STAGE_ON_CHUNKS = 4,
+    /**
+     * A model has failed for good: the error may be changed or, while nothing was handed over, answered for.
+     */
+    LITERLLM_HOOK_STAGE_ON_ERROR = 8,
+    /**
+     * A call is over: exactly once. Nothing can be changed.
+     */
+    LITERLLM_HOOK_STAGE_ON_END = 16,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum literllm_hook_stage literllm_hook_stage;
+#else
+typedef uint32_t literllm_hook_stage;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * A call under way, started by literllm_client_chat() or literllm_client_chat_stream(). Its functions may be called from any thread, also
  * inside its callbacks, and also after the call is over.
  *
- * Methods: literllm_call_resume, literllm_call_cancel, literllm_call_free.
+ * Methods: literllm_call_response, literllm_call_resume, literllm_call_cancel, literllm_call_free.
  */
 typedef struct literllm_call literllm_call;
 
 /**
  * Talks to every provider. Its functions may be called from any thread, and no call waits for another.
  *
- * Methods: literllm_client_new, literllm_client_new_with, literllm_client_chat, literllm_client_chat_stream, literllm_client_open_stream,
- * literllm_client_chat_blocking, literllm_client_chat_stream_blocking, literllm_client_free.
+ * Methods: literllm_client_new, literllm_client_new_with, literllm_client_new_with_hooks, literllm_client_chat, literllm_client_chat_stream,
+ * literllm_client_open_stream, literllm_client_chat_blocking, literllm_client_chat_stream_blocking, literllm_client_free.
  */
 typedef struct literllm_client literllm_client;
+
+/**
+ * A hook is asked something and the call waits for its answer. It is the program's from `on_hook` on, until it is answered; an answer may come
+ * from any thread, at any time. A call that is cancelled or past its total deadline waits no longer.
+ *
+ * Methods: literllm_hook_call_event, literllm_hook_call_answer.
+ */
+typedef struct literllm_hook_call literllm_hook_call;
 
 /**
  * A stream that is read by literllm_stream_next(), for programs with an event loop. While nobody reads it, nothing is read from the provider
@@ -523,6 +568,17 @@ typedef struct literllm_chunk {
  */
 typedef uint32_t (*literllm_on_chunks)(void *user_data, const struct literllm_chunk *const *chunks, size_t count);
 
+/**
+ * Asks a hook. `call` is the program's, to be given to literllm_hook_call_answer() now or later, once; the call waits for it. It runs on a
+ * thread of the library or of a blocking call, for different calls at the same time, and must not block.
+ */
+typedef void (*literllm_on_hook)(void *user_data, struct literllm_hook_call *call);
+
+/**
+ * Frees what a program gave to be handed back to it; on any thread.
+ */
+typedef void (*literllm_free_user_data)(void *user_data);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -604,6 +660,39 @@ struct literllm_error *literllm_client_chat_stream_blocking(const struct literll
                                                             struct literllm_response **response);
 
 /**
+ * As literllm_client_new(), with a hook around every call. `stages` says when it is asked; all else costs nothing. `free_user_data`, which may
+ * be NULL, is called exactly once: when the client and the last of its calls are gone or, where no client is made, before the return.
+ * `on_hook` must not be NULL.
+ */
+struct literllm_error *literllm_client_new_with_hooks(struct literllm_text config,
+                                                      uint32_t stages,
+                                                      literllm_on_hook on_hook,
+                                                      void *user_data,
+                                                      literllm_free_user_data free_user_data,
+                                                      struct literllm_client **client);
+
+/**
+ * What is asked, as JSON: an object with `stage` (such as "before_request"), `call`, `attempt`, `provider`, `model`, `stream`, and by stage
+ * `request`; `status`, `headers` and `request_id`; `chunks`; `error`; or `response`, `error` and `seconds`. It lives until the answer. NULL
+ * gives no text.
+ */
+struct literllm_text literllm_hook_call_event(const struct literllm_hook_call *call);
+
+/**
+ * Answers, and frees `call`. No text, an empty one or `{}` lets pass; else the answer is a JSON object with one of `request`, `chunks`, `error`
+ * (an object of `kind` and `message`) and `response`, as the stage takes it; what it cannot take ends the call with an error of kind
+ * `invalid_request`. `answer` is not used after the return. NULL does nothing.
+ */
+void literllm_hook_call_answer(struct literllm_hook_call *call,
+                               struct literllm_text answer);
+
+/**
+ * The answer of a stream so far, the caller's to be given to literllm_response_free(). It may be ahead of the chunks that were handed to
+ * `on_chunks`. NULL while nothing has come, once the call is over, where `on_done` has the answer, and for NULL.
+ */
+struct literllm_response *literllm_call_response(const struct literllm_call *call);
+
+/**
  * Ends the pause that `on_chunks` asked for. While no pause is asked for it does nothing, except that a resume that comes while the
  * callback still runs is remembered. NULL does nothing.
  */
@@ -649,7 +738,9 @@ int literllm_stream_fd(const struct literllm_stream *stream);
 #endif
 
 /**
- * The whole answer, once literllm_stream_next() has answered LITERLLM_NEXT_END; else NULL. It lives as long as the stream.
+ * The answer so far, and the whole answer once literllm_stream_next() has answered LITERLLM_NEXT_END. It may be ahead of the chunks that were
+ * handed out. NULL while nothing has come, and after an error, which has what had come as its partial answer. The whole answer lives as long as
+ * the stream; one so far is borrowed until the next call of this function, and each call copies it anew.
  */
 const struct literllm_response *literllm_stream_response(const struct literllm_stream *stream);
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::guard::guard;
 use crate::pump::Control;
+use crate::response::{Response, ResponseBox};
 
 /// A call under way, started by literllm_client_chat() or literllm_client_chat_stream(). Its functions may be called from any thread, also
 /// inside its callbacks, and also after the call is over.
 ///
-/// Methods: literllm_call_resume, literllm_call_cancel, literllm_call_free.
+/// Methods: literllm_call_response, literllm_call_resume, literllm_call_cancel, literllm_call_free.
 #[derive(Debug)]
 pub struct Call(Arc<Control>);
 
@@ -16,6 +17,19 @@ impl Call {
     pub fn new(control: &Arc<Control>) -> Self {
         Self(Arc::clone(control))
     }
+}
+
+/// The answer of a stream so far, the caller's to be given to literllm_response_free(). It may be ahead of the chunks that were handed to
+/// `on_chunks`. NULL while nothing has come, once the call is over, where `on_done` has the answer, and for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn literllm_call_response(call: Option<&Call>) -> *mut Response {
+    guard(
+        |_| std::ptr::null_mut(),
+        || {
+            let answer = call.and_then(|call| call.0.answer_so_far());
+            answer.map_or(std::ptr::null_mut(), |answer| ResponseBox::new(answer).into_raw())
+        },
+    )
 }
 
 /// Ends the pause that `on_chunks` asked for. While no pause is asked for it does nothing, except that a resume that comes while the

@@ -6,6 +6,7 @@ use literllm::{ChatCompletion, ChatCompletionChunk, Error, ErrorKind, Result};
 
 use crate::chunk::{Chunk, Views};
 use crate::error::{self, ErrorBox};
+use crate::hook::HookCall;
 use crate::response::{Response, ResponseBox};
 
 /// Receives chunks, in order, all that came together in one call; `count` is at least 1. The chunks and all that they point at are borrowed
@@ -20,6 +21,13 @@ pub type OnChunks = Option<unsafe extern "C" fn(user_data: *mut c_void, chunks: 
 /// (the whole answer) and `error` is not NULL; both are borrowed until it returns. It runs on a thread of the library or, where the
 /// arguments are wrong, on the caller's before the starting function returns. It must not block.
 pub type OnDone = Option<unsafe extern "C" fn(user_data: *mut c_void, response: *const Response, error: *const error::Error)>;
+
+/// Asks a hook. `call` is the program's, to be given to literllm_hook_call_answer() now or later, once; the call waits for it. It runs on a
+/// thread of the library or of a blocking call, for different calls at the same time, and must not block.
+pub type OnHook = Option<unsafe extern "C" fn(user_data: *mut c_void, call: *mut HookCall)>;
+
+/// Frees what a program gave to be handed back to it; on any thread.
+pub type FreeUserData = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// What the consumer of chunks wants next: the answers of `on_chunks`.
 #[repr(u32)]
@@ -38,6 +46,8 @@ pub struct UserData(pub *mut c_void);
 
 // SAFETY: the header says on which threads the callbacks run, and that what they get is the program's to make fit for them.
 unsafe impl Send for UserData {}
+// SAFETY: as above; hooks are asked on several threads at the same time.
+unsafe impl Sync for UserData {}
 
 /// A program's `on_chunks`.
 #[derive(Debug)]
@@ -52,7 +62,7 @@ impl ChunkCallback {
         Self { on_chunks, user_data, views: Views::default() }
     }
 
-    pub fn call(&mut self, chunks: Vec<ChatCompletionChunk>) -> Flow {
+    pub fn call(&mut self, chunks: &[ChatCompletionChunk]) -> Flow {
         let Some(on_chunks) = self.on_chunks else { return Flow::Continue };
         let views = self.views.show(chunks);
         // SAFETY: a function of the type that the header asks for, and views that live until `clear`.
@@ -98,5 +108,39 @@ impl DoneCallback {
 impl Drop for DoneCallback {
     fn drop(&mut self) {
         self.finish(Err(Error::new(ErrorKind::Panic, "the call was given up by a bug in liter-llm, please report it")));
+    }
+}
+
+/// A program's hook, with its user data, which is freed when this is dropped.
+#[derive(Debug)]
+pub struct HookCallback {
+    on_hook: OnHook,
+    user_data: UserData,
+    free_user_data: FreeUserData,
+}
+
+impl HookCallback {
+    pub fn new(on_hook: OnHook, user_data: UserData, free_user_data: FreeUserData) -> Result<Self> {
+        let this = Self { on_hook, user_data, free_user_data };
+        if on_hook.is_none() {
+            return Err(Error::new(ErrorKind::InvalidRequest, "there is no hook to ask: the argument is NULL"));
+        }
+        Ok(this)
+    }
+
+    pub fn call(&self, call: Box<HookCall>) {
+        if let Some(on_hook) = self.on_hook {
+            // SAFETY: a function of the type that the header asks for, and a handle that is its own to give back.
+            unsafe { on_hook(self.user_data.0, Box::into_raw(call)) };
+        }
+    }
+}
+
+impl Drop for HookCallback {
+    fn drop(&mut self) {
+        if let Some(free_user_data) = self.free_user_data {
+            // SAFETY: a function of the type that the header asks for; no hook is asked any more.
+            unsafe { free_user_data(self.user_data.0) };
+        }
     }
 }

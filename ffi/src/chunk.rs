@@ -1,7 +1,8 @@
 //! Chunks as C sees them: structs that point into the engine's own.
 
+use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use literllm::{ChatCompletionChunk, ChunkChoice as EngineChoice, Delta, FunctionDelta, ToolCallDelta, Usage as EngineUsage};
 
@@ -108,30 +109,26 @@ pub extern "C" fn literllm_chunk_json(chunk: Option<&Chunk>) -> Text {
         |_| Text::NONE,
         || {
             let Some(chunk) = chunk else { return Text::NONE };
-            let source = raw::source(chunk);
-            Text::of(source.json.get_or_init(|| {
-                serde_json::to_string(&source.chunk).expect("a chunk is made of strings, numbers and wire types")
-            }))
+            raw::source(chunk).json(chunk)
         },
     )
 }
 
-/// A chunk and, once asked for, its JSON.
+/// What the views of a batch were made of, side by side with them, and the JSON of those that were asked for it.
 #[derive(Debug)]
 pub struct Source {
-    chunk: ChatCompletionChunk,
-    json: OnceLock<String>,
+    first: *const Chunk,
+    shown: *const ChatCompletionChunk,
+    texts: Mutex<HashMap<usize, Box<str>>>,
 }
 
 /// The views of the chunks that came together. Its memory is used again for the next ones.
 #[derive(Debug, Default)]
-pub struct Views {
-    sources: Vec<Source>,
-    views: Movable<Lists>,
-}
+pub struct Views(Movable<Lists>);
 
 #[derive(Debug, Default)]
 struct Lists {
+    source: Option<Box<Source>>,
     chunk_list: Vec<*const Chunk>,
     chunks: Vec<Chunk>,
     choice_list: Vec<*const ChunkChoice>,
@@ -148,6 +145,18 @@ pub struct ToolCalls {
     calls: Vec<ToolCall>,
 }
 
+impl Source {
+    fn json(&self, view: &Chunk) -> Text {
+        let at = (std::ptr::from_ref(view).addr() - self.first.addr()) / size_of::<Chunk>();
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        Text::of(texts.entry(at).or_insert_with(|| {
+            let text =
+                serde_json::to_string(raw::nth(self.shown, at)).expect("a chunk is made of strings, numbers and wire types");
+            text.into_boxed_str()
+        }))
+    }
+}
+
 impl Default for Movable<Lists> {
     fn default() -> Self {
         Self(Lists::default())
@@ -155,30 +164,35 @@ impl Default for Movable<Lists> {
 }
 
 impl Views {
-    /// Shows chunks until [`Self::clear`] or the next ones.
-    pub fn show(&mut self, chunks: Vec<ChatCompletionChunk>) -> &[*const Chunk] {
+    /// Shows chunks, which must stay where they are until [`Self::clear`] or the next ones.
+    pub fn show(&mut self, shown: &[ChatCompletionChunk]) -> &[*const Chunk] {
         self.clear();
-        self.sources.extend(chunks.into_iter().map(|chunk| Source { chunk, json: OnceLock::new() }));
-        let lists = &mut self.views.0;
+        let lists = &mut self.0.0;
         // Pointers are taken of places that are filled later: no list may move once it has begun.
-        let choices = self.sources.iter().map(|source| source.chunk.choices.len()).sum();
-        let calls =
-            self.sources.iter().flat_map(|source| &source.chunk.choices).map(|choice| choice.delta.tool_calls.len()).sum();
-        lists.chunk_list.reserve(self.sources.len());
-        lists.chunks.reserve(self.sources.len());
+        let (mut choices, mut calls, mut usages) = (0, 0, 0);
+        for chunk in shown {
+            choices += chunk.choices.len();
+            calls += chunk.choices.iter().map(|choice| choice.delta.tool_calls.len()).sum::<usize>();
+            usages += usize::from(chunk.usage.is_some());
+        }
+        lists.chunk_list.reserve(shown.len());
+        lists.chunks.reserve(shown.len());
         lists.choice_list.reserve(choices);
         lists.choices.reserve(choices);
         lists.messages.reserve(choices);
-        lists.usages.reserve(self.sources.iter().filter(|source| source.chunk.usage.is_some()).count());
+        lists.usages.reserve(usages);
         lists.tool_calls.reserve(calls);
-        for source in &self.sources {
-            lists.add(source);
+        let source = Source { first: lists.chunks.as_ptr(), shown: shown.as_ptr(), texts: Mutex::default() };
+        let source = std::ptr::from_ref(&**lists.source.insert(Box::new(source))).cast();
+        for chunk in shown {
+            lists.add(chunk, source);
         }
         &lists.chunk_list
     }
 
     pub fn clear(&mut self) {
-        let lists = &mut self.views.0;
+        let lists = &mut self.0.0;
+        lists.source = None;
         lists.chunk_list.clear();
         lists.chunks.clear();
         lists.choice_list.clear();
@@ -187,15 +201,13 @@ impl Views {
         lists.usages.clear();
         lists.tool_calls.list.clear();
         lists.tool_calls.calls.clear();
-        self.sources.clear();
     }
 }
 
 impl Lists {
-    fn add(&mut self, source: &Source) {
+    fn add(&mut self, chunk: &ChatCompletionChunk, source: *const c_void) {
         // Every field by name: one that is new in the engine is shown here, or counted among what only the JSON says.
-        let ChatCompletionChunk { id, created, model, choices, usage, system_fingerprint, service_tier, literllm, extra } =
-            &source.chunk;
+        let ChatCompletionChunk { id, created, model, choices, usage, system_fingerprint, service_tier, literllm, extra } = chunk;
         let first_choice = next_place(&self.choice_list);
         let mut has_more = !extra.is_empty() || literllm.is_some();
         for choice in choices {
@@ -210,7 +222,7 @@ impl Lists {
         self.chunk_list.push(next_place(&self.chunks));
         self.chunks.push(Chunk {
             size: size_of::<Chunk>(),
-            source: std::ptr::from_ref(source).cast(),
+            source,
             id: Text::of(id),
             model: Text::of(model),
             created: *created,

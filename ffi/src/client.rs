@@ -17,8 +17,8 @@ use crate::text::Text;
 
 /// Talks to every provider. Its functions may be called from any thread, and no call waits for another.
 ///
-/// Methods: literllm_client_new, literllm_client_new_with, literllm_client_chat, literllm_client_chat_stream, literllm_client_open_stream,
-/// literllm_client_chat_blocking, literllm_client_chat_stream_blocking, literllm_client_free.
+/// Methods: literllm_client_new, literllm_client_new_with, literllm_client_new_with_hooks, literllm_client_chat, literllm_client_chat_stream,
+/// literllm_client_open_stream, literllm_client_chat_blocking, literllm_client_chat_stream_blocking, literllm_client_free.
 #[derive(Debug)]
 pub struct Client(literllm::Client);
 
@@ -52,13 +52,7 @@ pub struct ClientOptions {
 /// returned, the caller's to free, and `client` is left as it was.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_client_new(config: Text, client: *mut *mut Client) -> *mut Error {
-    fallible(|| {
-        let config = match raw::bytes(config) {
-            None => ClientConfig::default(),
-            Some(config) => ClientConfig::from_json(utf8(config, "the client's configuration")?)?,
-        };
-        make(config, client)
-    })
+    fallible(|| make(read_config(config)?, client))
 }
 
 /// As literllm_client_new(), of a struct of options. NULL options are the default ones. They are not used after the return.
@@ -120,7 +114,7 @@ pub extern "C" fn literllm_client_chat_stream(
 ) {
     let mut on_chunks = ChunkCallback::new(on_chunks, UserData(user_data));
     start(client, request, options, on_done, UserData(user_data), call, |question, control| async move {
-        question.stream(&control, |batch| on_chunks.call(batch)).await
+        question.stream(&control, |batch| on_chunks.call(batch.as_slice())).await
     });
 }
 
@@ -156,7 +150,7 @@ pub extern "C" fn literllm_client_chat_stream_blocking(
     fallible(|| {
         let question = Question::read(client.map(Client::engine), request, options)?;
         let mut on_chunks = ChunkCallback::new(on_chunks, UserData(user_data));
-        let consume = |batch| match on_chunks.call(batch) {
+        let consume = |batch: &mut Vec<_>| match on_chunks.call(batch) {
             Flow::Stop => Flow::Stop,
             Flow::Continue | Flow::Pause => Flow::Continue,
         };
@@ -207,7 +201,14 @@ impl ClientOptions {
     }
 }
 
-fn make(config: ClientConfig, client: *mut *mut Client) -> Result<()> {
+pub fn read_config(config: Text) -> Result<ClientConfig> {
+    match raw::bytes(config) {
+        None => Ok(ClientConfig::default()),
+        Some(config) => ClientConfig::from_json(utf8(config, "the client's configuration")?),
+    }
+}
+
+pub fn make(config: ClientConfig, client: *mut *mut Client) -> Result<()> {
     literllm::log::init();
     if client.is_null() {
         return Err(wrong("there is nowhere to put the client: the argument is NULL"));

@@ -1,6 +1,6 @@
 //! The C ABI of liter-llm. `include/literllm.h` is made from this crate and is its manual.
 //!
-//! A C type has a file: `client` starts calls, `call` steers one, `stream` is the pull form, `chunk`, `response` and `error` are what a
+//! A C type has a file: `client` starts calls, `hook` stands around them, `call` steers one, `stream` is the pull form, `chunk`, `response` and `error` are what a
 //! program reads. `pump` moves chunks from the engine to a callback. What C hands over is turned into Rust, and Rust's into C, in `raw` and
 //! `callback`, where all unsafe code is. Every export runs inside `guard`, so that no panic leaves.
 
@@ -12,6 +12,8 @@ mod text;
 
 // In the order in which the header shows them.
 mod client;
+
+mod hook;
 
 mod call;
 

@@ -1,12 +1,16 @@
 //! Moves a call's chunks from the engine to their consumer, and stops when told to. One task a call, on the process's shared runtime.
 
+use std::cell::Cell;
 use std::future::Future;
 #[cfg(feature = "test-hooks")]
 use std::sync::atomic::AtomicBool as Hook;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use literllm::{
-    ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Client, Error, ErrorKind, RequestOptions, Result, runtime,
+    ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatStream, Client, Error, ErrorKind, RequestOptions, Result,
+    runtime,
 };
 use tokio::sync::Notify;
 
@@ -25,6 +29,13 @@ pub struct Control {
     resumed: AtomicBool,
     /// One task waits for it.
     told: Notify,
+    /// The stream, while it runs.
+    stream: Mutex<Option<ChatStream>>,
+}
+
+thread_local! {
+    /// Whose stream this thread looks after: what it calls meanwhile may ask for it again.
+    static POLLED: Cell<*const Control> = const { Cell::new(std::ptr::null()) };
 }
 
 impl Control {
@@ -37,6 +48,31 @@ impl Control {
     pub fn resume(&self) {
         self.resumed.store(true, Ordering::Release);
         self.told.notify_one();
+    }
+
+    /// The answer so far; none while nothing has come, once the stream is over, and for what the stream itself calls.
+    pub fn answer_so_far(&self) -> Option<ChatCompletion> {
+        if POLLED.get() == std::ptr::from_ref(self) {
+            return None;
+        }
+        let stream = self.stream();
+        stream.as_ref().map(ChatStream::completion).filter(|answer| !answer.choices.is_empty())
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Option<ChatStream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next batch, in place of what the list held.
+    async fn next_batch(&self, batch: &mut Vec<ChatCompletionChunk>) -> Option<Result<()>> {
+        std::future::poll_fn(|cx| {
+            let mut stream = self.stream();
+            let before = POLLED.replace(self);
+            let next = stream.as_mut().map_or(Poll::Ready(None), |stream| stream.poll_batch_into(cx, batch));
+            POLLED.set(before);
+            next
+        })
+        .await
     }
 
     async fn cancelled(&self) {
@@ -90,33 +126,39 @@ impl Question {
         .await
     }
 
-    /// Streams to `consume` until the answer ends.
+    /// Streams to `consume` until the answer ends. What it is lent is emptied, whatever it leaves.
     pub async fn stream(
         self,
         control: &Control,
-        mut consume: impl FnMut(Vec<ChatCompletionChunk>) -> Flow,
+        mut consume: impl FnMut(&mut Vec<ChatCompletionChunk>) -> Flow,
     ) -> Result<ChatCompletion> {
         guarded(async {
             panic_if_asked();
             // Boxed: finding the provider takes far more room than reading the answer, and is soon over.
             let call = Box::pin(self.client.chat_stream_with(&self.request, &self.options));
-            let mut stream = unless_cancelled(control, call).await?;
+            let running = Running::begin(control, unless_cancelled(control, call).await?);
             drop(self);
+            let mut batch = Vec::new();
             loop {
-                let batch = tokio::select! {
+                let next = tokio::select! {
                     biased;
                     () = control.cancelled() => break,
-                    batch = stream.next_batch() => batch,
+                    next = control.next_batch(&mut batch) => next,
                 };
-                let Some(batch) = batch else { return Ok(stream.completion()) };
+                let Some(next) = next else { return Ok(running.end().completion()) };
+                next?;
                 control.resumed.store(false, Ordering::Relaxed);
-                match consume(batch?) {
-                    Flow::Continue => {}
-                    Flow::Pause => control.resumed().await,
+                match consume(&mut batch) {
+                    Flow::Continue => batch.clear(),
+                    Flow::Pause => {
+                        batch.clear();
+                        control.resumed().await;
+                    }
                     Flow::Stop => break,
                 }
             }
             // What was ready is not handed over any more; what matters is how the stream says it has ended.
+            let mut stream = running.end();
             stream.cancel();
             while let Some(batch) = stream.next_batch().await {
                 batch?;
@@ -124,6 +166,27 @@ impl Question {
             Ok(stream.completion())
         })
         .await
+    }
+}
+
+/// A stream that others may look at while it runs. It is over, and its connection closed, at the latest when this is dropped.
+struct Running<'a>(&'a Control);
+
+impl<'a> Running<'a> {
+    fn begin(control: &'a Control, stream: ChatStream) -> Self {
+        *control.stream() = Some(stream);
+        Self(control)
+    }
+
+    fn end(self) -> ChatStream {
+        self.0.stream().take().expect("it runs until now")
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let over = self.0.stream().take();
+        drop(over);
     }
 }
 

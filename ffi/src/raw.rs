@@ -5,6 +5,8 @@
 
 use std::ffi::{CStr, c_char};
 
+use literllm::ChatCompletionChunk;
+
 use crate::chunk::{Chunk, Source};
 use crate::error::{Error, ErrorBox};
 use crate::response::{Response, ResponseBox};
@@ -57,6 +59,12 @@ pub fn sized<T: Copy>(given: *const T, known: T) -> Option<T> {
 pub fn source(chunk: &Chunk) -> &Source {
     // SAFETY: `chunk::Views` alone makes these views, and its sources live as long as they do.
     unsafe { &*chunk.source.cast::<Source>() }
+}
+
+/// One of the chunks that a batch of views shows.
+pub fn nth<'a>(shown: *const ChatCompletionChunk, at: usize) -> &'a ChatCompletionChunk {
+    // SAFETY: `at` is the place of a view, and the chunks lie as their views do and as long.
+    unsafe { &*shown.add(at) }
 }
 
 /// The error that a view belongs to.

@@ -24,8 +24,16 @@ use crate::text::Text;
 #[derive(Debug)]
 pub struct Stream {
     shared: Arc<Shared>,
-    views: Mutex<Views>,
+    handed_out: Mutex<HandedOut>,
     ending: Mutex<Option<Ending>>,
+    sofar: Mutex<Option<Box<ResponseBox>>>,
+}
+
+/// What the last call gave out.
+#[derive(Debug, Default)]
+struct HandedOut {
+    views: Views,
+    chunks: Vec<ChatCompletionChunk>,
 }
 
 #[derive(Debug)]
@@ -96,8 +104,11 @@ pub extern "C" fn literllm_stream_next(stream: Option<&Stream>, chunks: *mut *co
             let mut slot = lock(&stream.shared.slot);
             if let Some(batch) = slot.chunks.take() {
                 stream.shared.taken(slot);
-                let mut views = lock(&stream.views);
-                let list = views.show(batch);
+                let mut handed_out = lock(&stream.handed_out);
+                let HandedOut { chunks: held, views } = &mut *handed_out;
+                views.clear();
+                *held = batch;
+                let list = views.show(held);
                 raw::write(chunks, list.as_ptr());
                 raw::write(count, list.len());
                 return Next::Chunks;
@@ -127,14 +138,23 @@ pub extern "C" fn literllm_stream_fd(stream: Option<&Stream>) -> std::ffi::c_int
     guard(|_| -1, || stream.map_or(-1, |stream| stream.shared.reader.as_raw_fd()))
 }
 
-/// The whole answer, once literllm_stream_next() has answered LITERLLM_NEXT_END; else NULL. It lives as long as the stream.
+/// The answer so far, and the whole answer once literllm_stream_next() has answered LITERLLM_NEXT_END. It may be ahead of the chunks that were
+/// handed out. NULL while nothing has come, and after an error, which has what had come as its partial answer. The whole answer lives as long as
+/// the stream; one so far is borrowed until the next call of this function, and each call copies it anew.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_stream_response(stream: Option<&Stream>) -> *const Response {
     guard(
         |_| ptr::null(),
-        || match stream.map(|stream| lock(&stream.ending)).as_deref() {
-            Some(Some(Ending::Complete(response))) => response.view(),
-            _ => ptr::null(),
+        || {
+            let Some(stream) = stream else { return ptr::null() };
+            match &*lock(&stream.ending) {
+                Some(Ending::Complete(response)) => return response.view(),
+                Some(Ending::Failed(_)) => return ptr::null(),
+                None => {}
+            }
+            let mut sofar = lock(&stream.sofar);
+            *sofar = stream.shared.answer_so_far().map(ResponseBox::new);
+            sofar.as_ref().map_or(ptr::null(), |sofar| sofar.view())
         },
     )
 }
@@ -171,14 +191,14 @@ impl Stream {
         let shared = Arc::new(Shared { control: Control::default(), slot: Mutex::default(), reader, writer });
         let task = Arc::clone(&shared);
         runtime::shared().spawn(async move {
-            let consume = |batch| {
-                task.put(|slot| slot.chunks = Some(batch));
+            let consume = |batch: &mut Vec<_>| {
+                task.put(|slot| slot.chunks = Some(std::mem::take(batch)));
                 Flow::Pause
             };
             let result = question.stream(&task.control, consume).await;
             task.put(|slot| slot.ending = Some(result));
         });
-        Ok(Self { shared, views: Mutex::default(), ending: Mutex::default() })
+        Ok(Self { shared, handed_out: Mutex::default(), ending: Mutex::default(), sofar: Mutex::default() })
     }
 }
 
@@ -197,6 +217,16 @@ impl Shared {
             let written = (&self.writer).write(&[1]);
             debug_assert!(matches!(written, Ok(1)), "{written:?}");
         }
+    }
+
+    /// Also once the stream is over and the program has not yet been told.
+    fn answer_so_far(&self) -> Option<ChatCompletion> {
+        match &lock(&self.slot).ending {
+            Some(Ok(answer)) => Some(answer.clone()),
+            Some(Err(error)) => error.partial().cloned(),
+            None => None,
+        }
+        .or_else(|| self.control.answer_so_far())
     }
 
     /// The chunks in the slot were taken: the next may come.

@@ -7,6 +7,7 @@ static void every_function_takes_null(void) {
     literllm_call_resume(NULL);
     literllm_call_cancel(NULL);
     literllm_call_free(NULL);
+    CHECK(literllm_call_response(NULL) == NULL, "the answer so far of NULL");
     literllm_client_free(NULL);
     literllm_error_free(NULL);
     literllm_response_free(NULL);
@@ -452,6 +453,249 @@ static void a_stream_can_be_pulled(void) {
     literllm_client_free(client);
 }
 
+static literllm_response *so_far;
+
+static void look(outcome *o) {
+    literllm_response_free(so_far);
+    so_far = literllm_call_response(o->call);
+}
+
+static void the_answer_so_far_can_be_read_at_any_moment(void) {
+    literllm_client *client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    start(client, &o, "text=one two three&withhold=3&id=c-sofar");
+    CHECK(wait_for(&o, &o.chunks, 3), "three chunks");
+    /* From another thread, while the stream waits. */
+    look(&o);
+    CHECK(so_far && same(so_far->choices[0]->message->content, "one two"), "the answer so far");
+    CHECK(so_far && so_far->choices[0]->finish_reason.data == NULL, "it is not over");
+    /* Inside the callback. */
+    o.inside_chunks = look;
+    CHECK(mock_ask("POST", "/_mock/release?id=c-sofar&n=all") == 200, "released");
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "complete: %s", o.message);
+    CHECK(so_far && same(so_far->choices[0]->message->content, "one two three"), "the answer so far, inside");
+    CHECK(literllm_call_response(o.call) == NULL, "on_done had it");
+    literllm_response_free(so_far);
+    so_far = NULL;
+    literllm_call_free(o.call);
+
+    literllm_stream *stream = NULL;
+    CHECK(literllm_client_open_stream(client, ask("text=one two three&withhold=3&id=c-sofar2"), NONE, &stream) == NULL, "opened");
+    CHECK(mock_saw("c-sofar2", "chunks:3"), "three chunks");
+    char text[1024];
+    for (int seen = 0; seen < 3;) {
+        const literllm_chunk *const *chunks = NULL;
+        size_t count = 0;
+        struct pollfd ready = {literllm_stream_fd(stream), POLLIN, 0};
+        CHECK(poll(&ready, 1, 60000) == 1, "the descriptor never became ready");
+        if (literllm_stream_next(stream, &chunks, &count) == LITERLLM_NEXT_CHUNKS) seen += (int)count;
+    }
+    const literllm_response *response = literllm_stream_response(stream);
+    CHECK(response && same(response->choices[0]->message->content, "one two"), "the answer so far, pulled");
+    literllm_stream_cancel(stream);
+    CHECK(read_all(stream, text, sizeof text) == LITERLLM_NEXT_ERROR, "cancelled");
+    CHECK(literllm_stream_response(stream) == NULL && literllm_stream_error(stream)->partial, "the error has it now");
+    literllm_stream_free(stream);
+    literllm_client_free(client);
+}
+
+/* Hooks: what each stage is answered, and how. */
+enum { STAGES = 5 };
+static const char *const stage_names[STAGES] = {"before_request", "after_headers", "on_chunks", "on_error", "on_end"};
+
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    const char *answers[STAGES];
+    int asked[STAGES], freed;
+    bool from_another_thread;
+    /* A stage that is left unanswered, and its call. */
+    int held_stage;
+    literllm_hook_call *held;
+} hook;
+
+typedef struct {
+    literllm_hook_call *call;
+    const char *answer;
+} late_answer;
+
+static void *answer_late(void *given) {
+    late_answer *late = given;
+    literllm_hook_call_answer(late->call, literllm_text_of(late->answer));
+    free(late);
+    return NULL;
+}
+
+static void on_hook(void *user_data, literllm_hook_call *call) {
+    hook *h = user_data;
+    literllm_text event = literllm_hook_call_event(call);
+    char start[64];
+    int stage = 0;
+    snprintf(start, sizeof start, "%.*s", (int)event.length, event.data);
+    while (stage < STAGES - 1 && !strstr(start, stage_names[stage])) stage++;
+    CHECK(strstr(start, stage_names[stage]), "no stage: %s", start);
+    pthread_mutex_lock(&h->lock);
+    h->asked[stage]++;
+    bool hold = stage == h->held_stage;
+    if (hold) h->held = call;
+    pthread_cond_broadcast(&h->changed);
+    pthread_mutex_unlock(&h->lock);
+    if (hold) return;
+    if (!h->from_another_thread) {
+        literllm_hook_call_answer(call, literllm_text_of(h->answers[stage]));
+        return;
+    }
+    late_answer *late = malloc(sizeof *late);
+    *late = (late_answer){call, h->answers[stage]};
+    pthread_t thread;
+    pthread_create(&thread, NULL, answer_late, late);
+    pthread_detach(thread);
+}
+
+static void free_hook(void *user_data) {
+    hook *h = user_data;
+    pthread_mutex_lock(&h->lock);
+    h->freed++;
+    pthread_cond_broadcast(&h->changed);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static literllm_client *client_with_hook(hook *h, uint32_t stages) {
+    char config[512];
+    snprintf(config, sizeof config, "{\"api_keys\":{\"openai\":\"test-key-1234\"},\"base_urls\":{\"openai\":\"%s/v1\"},\"max_retries\":0}", mock_url);
+    memset(h, 0, sizeof *h);
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->changed, NULL);
+    h->held_stage = -1;
+    literllm_client *client = NULL;
+    literllm_error *error = literllm_client_new_with_hooks(literllm_text_of(config), stages, on_hook, h, free_hook, &client);
+    CHECK(error == NULL && client != NULL, "no client");
+    return client;
+}
+
+static bool hook_wait(hook *h, const int *counter, literllm_hook_call *const *held) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60;
+    int timed_out = 0;
+    pthread_mutex_lock(&h->lock);
+    while ((counter && *counter < 1) || (held && !*held)) {
+        if (timed_out) break;
+        timed_out = pthread_cond_timedwait(&h->changed, &h->lock, &until);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return !timed_out;
+}
+
+static const uint32_t every_stage = LITERLLM_HOOK_STAGE_BEFORE_REQUEST | LITERLLM_HOOK_STAGE_AFTER_HEADERS | LITERLLM_HOOK_STAGE_ON_CHUNKS |
+                                    LITERLLM_HOOK_STAGE_ON_ERROR | LITERLLM_HOOK_STAGE_ON_END;
+
+static void hooks_stand_around_every_call(void) {
+    hook h;
+    outcome o;
+    literllm_client *client = client_with_hook(&h, every_stage);
+    /* Passed on, answered at once and from another thread; also dropped unanswered, which NULL says. */
+    for (int late = 0; late < 2; late++) {
+        h.from_another_thread = late;
+        h.answers[2] = late ? "{}" : NULL;
+        outcome_init(&o);
+        start(client, &o, "text=one two");
+        CHECK(wait_for(&o, &o.done, 1) && o.complete && strcmp(o.text, "one two") == 0, "passed: %s %s", o.text, o.message);
+        literllm_call_free(o.call);
+    }
+    CHECK(h.asked[0] == 2 && h.asked[1] == 2 && h.asked[2] >= 2 && h.asked[3] == 0 && h.asked[4] == 2, "asked %d %d %d %d %d", h.asked[0],
+          h.asked[1], h.asked[2], h.asked[3], h.asked[4]);
+
+    /* Answered from elsewhere, as a stream and whole. */
+    h.answers[0] = "{\"response\":{\"id\":\"x\",\"model\":\"m\",\"created\":1,\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+                   "\"content\":\"kept\"},\"finish_reason\":\"stop\"}]}}";
+    outcome_init(&o);
+    start(client, &o, "status=500");
+    CHECK(wait_for(&o, &o.done, 1) && o.complete && strcmp(o.text, "kept") == 0, "answered: %s %s", o.text, o.message);
+    literllm_call_free(o.call);
+    literllm_response *response = NULL;
+    literllm_error *error = literllm_client_chat_blocking(client, ask("status=500"), NONE, &response);
+    CHECK(error == NULL && response && same(response->choices[0]->message->content, "kept"), "answered whole");
+    literllm_response_free(response);
+
+    /* Refused; changed; wrong. */
+    h.from_another_thread = false;
+    h.answers[0] = "{\"error\":{\"kind\":\"permission\",\"message\":\"not today\"}}";
+    error = literllm_client_chat_blocking(client, ask("text=hi"), NONE, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_PERMISSION && strstr(error->message.data, "not today"), "refused");
+    literllm_error_free(error);
+    h.answers[0] = "nonsense";
+    error = literllm_client_chat_blocking(client, ask("text=hi"), NONE, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_INVALID_REQUEST && strstr(error->message.data, "before_request"), "nonsense");
+    literllm_error_free(error);
+    h.answers[0] = "\xff";
+    error = literllm_client_chat_blocking(client, ask("text=hi"), NONE, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_INVALID_REQUEST, "text that is not UTF-8");
+    literllm_error_free(error);
+    h.answers[0] = NULL;
+    h.answers[2] = "{\"chunks\":[]}";
+    outcome_init(&o);
+    start(client, &o, "text=one two");
+    CHECK(wait_for(&o, &o.done, 1) && o.chunks == 0, "%d chunks are left", o.chunks);
+    literllm_call_free(o.call);
+    h.answers[2] = NULL;
+    h.answers[3] = "{\"error\":{\"kind\":\"overloaded\",\"message\":\"as they say\"}}";
+    error = literllm_client_chat_blocking(client, ask("status=500"), NONE, NULL);
+    CHECK(error && error->kind == LITERLLM_ERROR_KIND_OVERLOADED && error->status == 500, "another error");
+    literllm_error_free(error);
+    literllm_client_free(client);
+    CHECK(hook_wait(&h, &h.freed, NULL) && h.freed == 1, "freed %d times", h.freed);
+}
+
+static void a_hook_may_be_held_past_its_call(void) {
+    hook h;
+    outcome o;
+    literllm_client *client = client_with_hook(&h, LITERLLM_HOOK_STAGE_BEFORE_REQUEST);
+    h.held_stage = 0;
+    outcome_init(&o);
+    start(client, &o, "text=one&id=c-held");
+    CHECK(hook_wait(&h, NULL, &h.held), "asked");
+    CHECK(literllm_call_response(o.call) == NULL, "nothing has come");
+    literllm_call_cancel(o.call);
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_CANCELLED, "cancelled while the hook thinks");
+    literllm_call_free(o.call);
+    literllm_client_free(client);
+    CHECK(hook_wait(&h, &h.freed, NULL) && h.freed == 1, "freed %d times", h.freed);
+    CHECK(literllm_hook_call_event(h.held).length > 0, "the event is still there");
+    literllm_hook_call_answer(h.held, NONE);
+
+    /* A call freed while its hook thinks about chunks, and a client freed with it. */
+    client = client_with_hook(&h, LITERLLM_HOOK_STAGE_ON_CHUNKS);
+    h.held_stage = 2;
+    outcome_init(&o);
+    start(client, &o, "text=one&stall=2&id=c-held2");
+    literllm_client_free(client);
+    CHECK(hook_wait(&h, NULL, &h.held), "asked");
+    literllm_call_free(o.call);
+    CHECK(wait_for(&o, &o.done, 1) && o.chunks == 0 && o.kind == LITERLLM_ERROR_KIND_CANCELLED, "freed while the hook thinks");
+    CHECK(mock_saw("c-held2", "left"), "the connection is closed");
+    CHECK(hook_wait(&h, &h.freed, NULL), "freed");
+    literllm_hook_call_answer(h.held, literllm_text_of("{\"chunks\":[]}"));
+
+    /* What goes wrong frees the user data, too. */
+    client = NULL;
+    literllm_error *errors[] = {
+        literllm_client_new_with_hooks(NONE, every_stage, NULL, &h, free_hook, &client),
+        literllm_client_new_with_hooks(NONE, 1u << 30, on_hook, &h, free_hook, &client),
+        literllm_client_new_with_hooks(literllm_text_of("{"), every_stage, on_hook, &h, free_hook, &client),
+        literllm_client_new_with_hooks(NONE, every_stage, on_hook, &h, free_hook, NULL),
+        literllm_client_new_with_hooks(NONE, every_stage, NULL, NULL, NULL, NULL),
+    };
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        CHECK(errors[i] && errors[i]->kind == LITERLLM_ERROR_KIND_INVALID_REQUEST, "wrong hooks %zu", i);
+        literllm_error_free(errors[i]);
+    }
+    CHECK(client == NULL && h.freed == 5, "freed %d times", h.freed);
+    CHECK(literllm_hook_call_event(NULL).data == NULL, "the event of NULL");
+    literllm_hook_call_answer(NULL, NONE);
+}
+
 static void *ask_for_a_second(void *client) {
     literllm_error *error = literllm_client_chat_blocking(client, ask("text=hi&headers_after=1000"), NONE, NULL);
     CHECK(error == NULL, "%s", error->message.data);
@@ -549,6 +793,9 @@ static const struct {
     TEST(a_pause_holds_until_it_is_resumed),
     TEST(callbacks_may_call_back),
     TEST(a_stream_can_be_pulled),
+    TEST(the_answer_so_far_can_be_read_at_any_moment),
+    TEST(hooks_stand_around_every_call),
+    TEST(a_hook_may_be_held_past_its_call),
     TEST(eight_threads_wait_together),
     TEST(two_of_many_are_cancelled),
     TEST(a_thousand_streams_need_no_thread),

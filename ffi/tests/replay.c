@@ -1,6 +1,6 @@
 /*
  * Runs one request through one form of the C ABI, for the tables that every language runs: replay callback|blocking|pull CONFIG REQUEST
- * Prints each chunk as a line of JSON, then the error as JSON, or null.
+ * Prints each chunk as a line of JSON, then the whole answer and the error, each as JSON or null.
  */
 #include "harness.h"
 
@@ -19,16 +19,17 @@ static uint32_t print_chunks(void *user_data, const literllm_chunk *const *chunk
     return LITERLLM_FLOW_CONTINUE;
 }
 
-static void print_error(const literllm_error *error) {
-    literllm_text json = literllm_error_json(error);
-    if (error) printf("%.*s\n", (int)json.length, json.data);
-    else printf("null\n");
+static void print_end(const literllm_response *response, const literllm_error *error) {
+    const literllm_text ends[] = {literllm_response_json(response), literllm_error_json(error)};
+    for (size_t i = 0; i < 2; i++) {
+        if (ends[i].data) printf("%.*s\n", (int)ends[i].length, ends[i].data);
+        else printf("null\n");
+    }
 }
 
 static void print_done(void *user_data, const literllm_response *response, const literllm_error *error) {
     call_state *state = user_data;
-    (void)response;
-    print_error(error);
+    print_end(response, error);
     pthread_mutex_lock(&state->lock);
     state->done = true;
     pthread_cond_signal(&state->changed);
@@ -44,7 +45,7 @@ int main(int argc, char **argv) {
     literllm_text request = literllm_text_of(argv[3]);
     literllm_error *error = literllm_client_new(literllm_text_of(argv[2]), &client);
     if (error) {
-        print_error(error);
+        print_end(NULL, error);
     } else if (strcmp(argv[1], "callback") == 0) {
         call_state state = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
         literllm_client_chat_stream(client, request, NONE, print_chunks, print_done, &state, NULL);
@@ -52,12 +53,14 @@ int main(int argc, char **argv) {
         while (!state.done) pthread_cond_wait(&state.changed, &state.lock);
         pthread_mutex_unlock(&state.lock);
     } else if (strcmp(argv[1], "blocking") == 0) {
-        error = literllm_client_chat_stream_blocking(client, request, NONE, print_chunks, NULL, NULL);
-        print_error(error);
+        literllm_response *response = NULL;
+        error = literllm_client_chat_stream_blocking(client, request, NONE, print_chunks, NULL, &response);
+        print_end(response, error);
+        literllm_response_free(response);
     } else {
         literllm_stream *stream = NULL;
         error = literllm_client_open_stream(client, request, NONE, &stream);
-        if (error) print_error(error);
+        if (error) print_end(NULL, error);
         while (stream) {
             const literllm_chunk *const *chunks = NULL;
             size_t count = 0;
@@ -68,7 +71,7 @@ int main(int argc, char **argv) {
                 struct pollfd ready = {literllm_stream_fd(stream), POLLIN, 0};
                 poll(&ready, 1, -1);
             } else {
-                print_error(literllm_stream_error(stream));
+                print_end(literllm_stream_response(stream), literllm_stream_error(stream));
                 literllm_stream_free(stream);
                 stream = NULL;
             }

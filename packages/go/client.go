@@ -24,7 +24,7 @@ func NewClient(options ...Option) *Client {
 	if err != nil {
 		return &Client{err: err}
 	}
-	engine, err := newEngine(config)
+	engine, err := newEngine(config, settings.hooks)
 	return &Client{engine: engine, err: err}
 }
 
@@ -73,7 +73,6 @@ func (c *Client) Chat(ctx context.Context, request *ChatCompletionRequest, optio
 	if err != nil {
 		return nil, err
 	}
-	settings.accumulate(answer)
 	return answer, nil
 }
 
@@ -81,6 +80,9 @@ func (c *Client) Chat(ctx context.Context, request *ChatCompletionRequest, optio
 func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn func(*ChatCompletionChunk) error, settings *settings) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, (&Error{Kind: ErrCancelled, Message: "the context had ended before the call"}).because(ctx)
+	}
+	if settings.hooks != nil {
+		return nil, &Error{Kind: ErrInvalidRequest, Message: "hooks are a client's, and cannot be given to a call"}
 	}
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -98,11 +100,10 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	}
 	d := newDelivery(fn == nil || settings.accumulator != nil)
 	engine.start(body, options, fn != nil, d)
-	defer d.finish()
-	fnErr := d.pump(ctx, fn)
-	settings.fill(d)
-	if fnErr != nil {
-		return nil, fnErr
+	settings.accumulator.begin(d)
+	defer d.finish(settings.accumulator)
+	if err := d.pump(ctx, fn); err != nil {
+		return nil, err
 	}
 	if d.failure == nil {
 		return d.response, nil
@@ -127,7 +128,7 @@ func (d *delivery) pump(ctx context.Context, fn func(*ChatCompletionChunk) error
 			}
 		}
 	}()
-	var batches [][]ChatCompletionChunk
+	var batches [][]cell
 	for !over {
 		select {
 		case <-d.ready:
@@ -138,16 +139,18 @@ func (d *delivery) pump(ctx context.Context, fn func(*ChatCompletionChunk) error
 		batches, over = d.take(batches)
 		for _, batch := range batches {
 			for i := range batch {
-				select {
-				case <-cancelled:
-					d.cancel()
-					cancelled = nil
-				default:
+				if cancelled != nil {
+					select {
+					case <-cancelled:
+						d.cancel()
+						cancelled = nil
+					default:
+					}
 				}
-				if ctx.Err() != nil {
+				if cancelled == nil && ctx.Err() != nil {
 					break
 				}
-				if err := fn(&batch[i]); err != nil {
+				if err := fn(&batch[i].chunk); err != nil {
 					return err
 				}
 			}

@@ -147,6 +147,32 @@ func TestAnAnswerIsWholeAndCanBeSentBack(t *testing.T) {
 	}
 }
 
+func TestTheAnswerSoFarCanBeReadAtAnyMoment(t *testing.T) {
+	var sofar llm.Accumulator
+	if sofar.Completion() != nil || sofar.Text() != "" {
+		t.Error("something before anything")
+	}
+	chunks := 0
+	err := client().ChatStream(background, ask("text=one two three&reasoning=hm&withhold=4&id=go-sofar"), func(*llm.ChatCompletionChunk) error {
+		if chunks++; chunks == 4 {
+			// Also by another goroutine.
+			read := make(chan string)
+			go func() { read <- sofar.Text() }()
+			if text := <-read; text != "one two" || sofar.Completion().Choices[0].FinishReason != "" || *sofar.Message().ReasoningContent != "hm" {
+				t.Errorf("so far %q, %+v", text, sofar.Completion())
+			}
+			mockAsk(t, "POST", "/_mock/release?id=go-sofar&n=all")
+		}
+		return nil
+	}, llm.WithAccumulator(&sofar))
+	if err != nil || sofar.Text() != "one two three" || sofar.Completion().Choices[0].FinishReason != llm.FinishReasonStop {
+		t.Error(err, sofar.Text())
+	}
+	if answer, err := client().Chat(background, ask("text=whole"), llm.WithAccumulator(&sofar)); err != nil || sofar.Text() != "whole" || answer.Text() != "whole" {
+		t.Error(err, sofar.Text())
+	}
+}
+
 func TestErrorsAreOfTheirKindAndHaveTheirFields(t *testing.T) {
 	_, err := collect(t, ask("status=429&retry_after=7&error_code=too_fast&request_id=req_9&error_message=slow down"))
 	var failure *llm.Error

@@ -12,8 +12,21 @@ import (
 	"unsafe"
 )
 
-// queueLimit is how many chunks wait for a consumer before the provider is no longer read.
-const queueLimit = 256
+// What waits for a consumer before the provider is no longer read: so many chunks, or so many bytes of text.
+const (
+	mostQueued      = 1024
+	mostQueuedBytes = 1 << 20
+)
+
+// cell is a chunk as nearly all are, in one piece of memory: with one choice, which says one thing.
+type cell struct {
+	chunk  ChatCompletionChunk
+	choice [1]ChunkChoice
+	text   string
+}
+
+// batchCells is how many cells fill the largest block of memory that Go's allocator has ready, 32 KiB.
+const batchCells = (32<<10 - 8) / int(unsafe.Sizeof(cell{}))
 
 // delivery brings the chunks of one call from the library's threads to the goroutine that asked. The library's side never blocks: it puts
 // down what came, and pauses the call where nobody takes it away.
@@ -24,11 +37,13 @@ type delivery struct {
 	ready        chan struct{}
 	wantResponse bool
 	// Used by the library's side alone.
-	id, model string
+	id, model, fingerprint, tier interned
+	converted                    [][]cell
 
 	mu       sync.Mutex
-	batches  [][]ChatCompletionChunk
+	batches  [][]cell
 	queued   int
+	bytes    int
 	paused   bool
 	done     bool
 	response []byte
@@ -40,11 +55,12 @@ func newDelivery(wantResponse bool) *delivery {
 }
 
 // take empties the queue into a list that is used again. over says that nothing follows.
-func (d *delivery) take(into [][]ChatCompletionChunk) (batches [][]ChatCompletionChunk, over bool) {
+func (d *delivery) take(into [][]cell) (batches [][]cell, over bool) {
+	clear(into)
 	d.mu.Lock()
 	batches, d.batches = d.batches, into[:0]
 	paused := d.paused
-	d.paused, d.queued, over = false, 0, d.done
+	d.paused, d.queued, d.bytes, over = false, 0, 0, d.done
 	d.mu.Unlock()
 	if paused {
 		d.resume()
@@ -52,13 +68,17 @@ func (d *delivery) take(into [][]ChatCompletionChunk) (batches [][]ChatCompletio
 	return batches, over
 }
 
-func (d *delivery) put(batch []ChatCompletionChunk) C.uint32_t {
+// put queues what was converted, and says whether the call is to pause.
+func (d *delivery) put(chunks, bytes int) C.uint32_t {
 	d.mu.Lock()
-	d.batches = append(d.batches, batch)
-	d.queued += len(batch)
-	pause := d.queued >= queueLimit
+	d.batches = append(d.batches, d.converted...)
+	d.queued += chunks
+	d.bytes += bytes
+	pause := d.queued >= mostQueued || d.bytes >= mostQueuedBytes
 	d.paused = pause
 	d.mu.Unlock()
+	clear(d.converted)
+	d.converted = d.converted[:0]
 	d.signal()
 	if pause {
 		return C.LITERLLM_FLOW_PAUSE
@@ -76,7 +96,14 @@ func (d *delivery) signal() {
 //export literllmGoChunks
 func literllmGoChunks(handle C.uintptr_t, chunks unsafe.Pointer, count C.size_t) C.uint32_t {
 	d := cgo.Handle(handle).Value().(*delivery)
-	return d.put(d.convert(unsafe.Slice((**C.literllm_chunk)(chunks), int(count))))
+	views := unsafe.Slice((**C.literllm_chunk)(chunks), int(count))
+	bytes := 0
+	for len(views) > 0 {
+		some := views[:min(len(views), batchCells)]
+		bytes += d.convert(some)
+		views = views[len(some):]
+	}
+	return d.put(int(count), bytes)
 }
 
 //export literllmGoDone
@@ -94,78 +121,118 @@ func literllmGoDone(handle C.uintptr_t, response, failure unsafe.Pointer) {
 	d.signal()
 }
 
-// convert copies a batch out of the library's memory: one block for its chunks, one for its choices, one for its text.
-func (d *delivery) convert(views []*C.literllm_chunk) []ChatCompletionChunk {
-	choiceCount, pieceCount, textLength := 0, 0, 0
+// answer is what came in all, once the end has come.
+func (d *delivery) answer() *ChatCompletion {
+	if d.failure != nil {
+		return decodeError(d.failure).Partial
+	}
+	answer := &ChatCompletion{}
+	if json.Unmarshal(d.response, answer) != nil {
+		return nil
+	}
+	return answer
+}
+
+// convert copies chunks out of the library's memory: one block for all of them, one for their text. It returns the length of the text.
+func (d *delivery) convert(views []*C.literllm_chunk) int {
+	length := 0
 	for _, view := range views {
 		for _, choice := range choicesOf(view) {
-			choiceCount++
-			for _, text := range [...]C.literllm_text{choice.delta.content, choice.delta.reasoning_content} {
-				if text.data != nil {
-					pieceCount++
-					textLength += int(text.length)
-				}
-			}
+			length += int(choice.delta.content.length + choice.delta.reasoning_content.length)
 		}
 	}
-	chunks := make([]ChatCompletionChunk, len(views))
-	block := block{
-		choices: make([]ChunkChoice, 0, choiceCount),
-		texts:   make([]byte, 0, textLength),
-		pieces:  make([]string, 0, pieceCount),
+	cells, texts := make([]cell, len(views)), make([]byte, 0, length)
+	// What the texts of a batch point at stays in place until it is converted, and no longer.
+	for _, same := range [...]*interned{&d.id, &d.model, &d.fingerprint, &d.tier} {
+		same.view = C.literllm_text{}
 	}
 	for i, view := range views {
 		if view.has_more {
-			if err := json.Unmarshal(unsafeBytes(C.literllm_chunk_json(view)), &chunks[i]); err == nil {
+			whole := unsafeBytes(C.literllm_chunk_json(view))
+			length += len(whole)
+			if cells[i].chunk.UnmarshalJSON(whole) == nil {
 				continue
 			}
 		}
-		d.fill(&chunks[i], view, &block)
+		texts = d.fill(&cells[i], view, texts)
 	}
-	return chunks
+	d.converted = append(d.converted, cells)
+	return length
 }
 
-func (d *delivery) fill(chunk *ChatCompletionChunk, view *C.literllm_chunk, block *block) {
-	chunk.ID = again(&d.id, view.id)
-	chunk.Model = again(&d.model, view.model)
+// fill sets what a view says, and nothing else: the memory is new.
+func (d *delivery) fill(cell *cell, view *C.literllm_chunk, texts []byte) []byte {
+	chunk := &cell.chunk
+	chunk.ID = d.id.text(view.id)
+	chunk.Model = d.model.text(view.model)
 	chunk.Created = int64(view.created)
-	chunk.SystemFingerprint = text(view.system_fingerprint)
-	chunk.ServiceTier = text(view.service_tier)
-	chunk.Usage = usageOf(view.usage)
-	first := len(block.choices)
-	for _, choice := range choicesOf(view) {
-		delta := choice.delta
-		block.choices = append(block.choices, ChunkChoice{
-			Index:              int(choice.index),
-			FinishReason:       FinishReason(text(choice.finish_reason)),
-			NativeFinishReason: text(choice.native_finish_reason),
-			Delta: Delta{
-				Role:             Role(text(delta.role)),
-				Content:          block.text(delta.content),
-				Refusal:          optional(delta.refusal),
-				ReasoningContent: block.text(delta.reasoning_content),
-				ToolCalls:        toolCallsOf(delta),
-			},
-		})
+	if view.system_fingerprint.length > 0 {
+		chunk.SystemFingerprint = d.fingerprint.text(view.system_fingerprint)
 	}
-	chunk.Choices = block.choices[first:len(block.choices):len(block.choices)]
+	if view.service_tier.length > 0 {
+		chunk.ServiceTier = d.tier.text(view.service_tier)
+	}
+	if view.usage != nil {
+		chunk.Usage = usageOf(view.usage)
+	}
+	if view.choices_length == 1 {
+		chunk.Choices = cell.choice[:]
+	} else {
+		chunk.Choices = make([]ChunkChoice, view.choices_length)
+	}
+	free := &cell.text
+	keep := func(view C.literllm_text) (kept *string) {
+		if kept = free; kept == nil {
+			kept = new(string)
+		}
+		free = nil
+		start := len(texts)
+		texts = append(texts, unsafeBytes(view)...)
+		*kept = unsafe.String(unsafe.SliceData(texts[start:]), int(view.length))
+		return kept
+	}
+	for i, from := range choicesOf(view) {
+		choice, delta := &chunk.Choices[i], from.delta
+		choice.Index = int(from.index)
+		if from.finish_reason.length > 0 {
+			choice.FinishReason = FinishReason(text(from.finish_reason))
+			choice.NativeFinishReason = text(from.native_finish_reason)
+		}
+		to := &choice.Delta
+		if delta.role.length > 0 {
+			to.Role = Role(text(delta.role))
+		}
+		if delta.content.data != nil {
+			to.Content = keep(delta.content)
+		}
+		if delta.reasoning_content.data != nil {
+			to.ReasoningContent = keep(delta.reasoning_content)
+		}
+		if delta.refusal.data != nil {
+			refusal := text(delta.refusal)
+			to.Refusal = &refusal
+		}
+		if delta.tool_calls_length > 0 {
+			to.ToolCalls = toolCallsOf(delta)
+		}
+	}
+	return texts
 }
 
-// block is the memory that the chunks of a batch share. It is made large enough at once, so that nothing in it moves.
-type block struct {
-	choices []ChunkChoice
-	texts   []byte
-	pieces  []string
+// interned is a text that is the same in every chunk, as a rule, and then copied once.
+type interned struct {
+	last string
+	view C.literllm_text
 }
 
-func (b *block) text(text C.literllm_text) *string {
-	if text.data == nil {
-		return nil
+func (t *interned) text(view C.literllm_text) string {
+	if view != t.view {
+		if bytes := unsafeBytes(view); string(bytes) != t.last {
+			t.last = string(bytes)
+		}
+		t.view = view
 	}
-	start := len(b.texts)
-	b.texts = append(b.texts, unsafeBytes(text)...)
-	b.pieces = append(b.pieces, unsafe.String(unsafe.SliceData(b.texts[start:]), int(text.length)))
-	return &b.pieces[len(b.pieces)-1]
+	return t.last
 }
 
 func choicesOf(view *C.literllm_chunk) []*C.literllm_chunk_choice {
@@ -173,9 +240,6 @@ func choicesOf(view *C.literllm_chunk) []*C.literllm_chunk_choice {
 }
 
 func toolCallsOf(delta *C.literllm_message) []ToolCallDelta {
-	if delta.tool_calls_length == 0 {
-		return nil
-	}
 	views := unsafe.Slice((**C.literllm_tool_call)(unsafe.Pointer(delta.tool_calls)), int(delta.tool_calls_length))
 	calls := make([]ToolCallDelta, len(views))
 	for i, view := range views {
@@ -188,9 +252,6 @@ func toolCallsOf(delta *C.literllm_message) []ToolCallDelta {
 }
 
 func usageOf(view *C.literllm_usage) *Usage {
-	if view == nil {
-		return nil
-	}
 	usage := &Usage{
 		PromptTokens:     int64(view.prompt_tokens),
 		CompletionTokens: int64(view.completion_tokens),
@@ -207,27 +268,11 @@ func usageOf(view *C.literllm_usage) *Usage {
 	return usage
 }
 
-// again is a text that is the same as last time, as a rule, and then is not copied.
-func again(last *string, view C.literllm_text) string {
-	if bytes := unsafeBytes(view); string(bytes) != *last {
-		*last = string(bytes)
-	}
-	return *last
-}
-
 func text(view C.literllm_text) string {
 	if view.length == 0 {
 		return ""
 	}
 	return string(unsafeBytes(view))
-}
-
-func optional(view C.literllm_text) *string {
-	if view.data == nil {
-		return nil
-	}
-	copied := text(view)
-	return &copied
 }
 
 // unsafeBytes is a text in the library's memory, good until the callback returns.

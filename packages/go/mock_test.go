@@ -22,11 +22,7 @@ var mock string
 const conformance = "../../core/conformance"
 
 func TestMain(m *testing.M) {
-	binary := os.Getenv("LITERLLM_BIN")
-	if binary == "" {
-		binary = "../../target/release/literllm"
-	}
-	if _, err := os.Stat(binary); err != nil {
+	if _, err := os.Stat(command()); err != nil {
 		fmt.Println("the mock provider is missing: build the command with cargo build --release -p literllm-cli, or set LITERLLM_BIN")
 		os.Exit(1)
 	}
@@ -34,7 +30,23 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	command := exec.Command(binary, "mock", "--port", "0", "--exit-with-stdin", "--cases", cases)
+	address, stop := startMock("--cases", cases)
+	mock = address
+	code := m.Run()
+	stop()
+	os.Exit(code)
+}
+
+func command() string {
+	if binary := os.Getenv("LITERLLM_BIN"); binary != "" {
+		return binary
+	}
+	return "../../target/release/literllm"
+}
+
+// startMock starts a mock provider, which stops when the function that it returns is called, or with this process.
+func startMock(arguments ...string) (address string, stop func()) {
+	command := exec.Command(command(), append([]string{"mock", "--port", "0", "--exit-with-stdin"}, arguments...)...)
 	command.Stderr = os.Stderr
 	stdin, err := command.StdinPipe()
 	if err != nil {
@@ -51,11 +63,10 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	mock = strings.TrimSpace(line)
-	code := m.Run()
-	stdin.Close()
-	command.Wait()
-	os.Exit(code)
+	return strings.TrimSpace(line), func() {
+		stdin.Close()
+		command.Wait()
+	}
 }
 
 // useMock points the usual variables at the mock, until the function that it returns is called.

@@ -5,9 +5,11 @@ package literllm
 #cgo literllm_shared pkg-config: literllm
 #include "literllm.h"
 
-// Exported by delivery.go.
+// Exported by delivery.go and hooks.go.
 extern uint32_t literllmGoChunks(uintptr_t handle, void *chunks, size_t count);
 extern void literllmGoDone(uintptr_t handle, void *response, void *error);
+extern void literllmGoHook(uintptr_t handle, void *call);
+extern void literllmGoFreeHooks(uintptr_t handle);
 
 static uint32_t on_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
 	return literllmGoChunks((uintptr_t)user_data, (void *)chunks, count);
@@ -17,9 +19,14 @@ static void on_done(void *user_data, const literllm_response *response, const li
 	literllmGoDone((uintptr_t)user_data, (void *)response, (void *)error);
 }
 
-static literllm_error *new_client(const char *config, size_t length, literllm_client **client) {
+static void on_hook(void *user_data, literllm_hook_call *call) { literllmGoHook((uintptr_t)user_data, call); }
+
+static void free_hooks(void *user_data) { literllmGoFreeHooks((uintptr_t)user_data); }
+
+static literllm_error *new_client(const char *config, size_t length, uint32_t stages, uintptr_t hooks, literllm_client **client) {
 	literllm_text text = {config, length};
-	return literllm_client_new(text, client);
+	if (hooks == 0) return literllm_client_new(text, client);
+	return literllm_client_new_with_hooks(text, stages, on_hook, (void *)hooks, free_hooks, client);
 }
 
 static literllm_call *start(literllm_client *client, const char *request, size_t request_length, const char *options, size_t options_length,
@@ -51,9 +58,14 @@ type engine struct {
 	client *C.literllm_client
 }
 
-func newEngine(config []byte) (*engine, error) {
+func newEngine(config []byte, hooks []Hooks) (*engine, error) {
 	var client *C.literllm_client
-	if err := C.new_client(bytesPointer(config), C.size_t(len(config)), &client); err != nil {
+	var handle cgo.Handle
+	stages := stageBits(hooks)
+	if stages != 0 {
+		handle = cgo.NewHandle(hooks)
+	}
+	if err := C.new_client(bytesPointer(config), C.size_t(len(config)), stages, C.uintptr_t(handle), &client); err != nil {
 		defer C.literllm_error_free(err)
 		return nil, decodeError(textBytes(C.literllm_error_json(err)))
 	}
@@ -79,8 +91,21 @@ func (d *delivery) cancel() { C.literllm_call_cancel(d.call) }
 
 func (d *delivery) resume() { C.literllm_call_resume(d.call) }
 
+// answerSoFar is the answer of a running stream, as JSON; nil while nothing has come, and once it is over.
+func (d *delivery) answerSoFar() []byte {
+	response := C.literllm_call_response(d.call)
+	if response == nil {
+		return nil
+	}
+	defer C.literllm_response_free(response)
+	return textBytes(C.literllm_response_json(response))
+}
+
 // finish gives everything back, once the end has come.
-func (d *delivery) finish() {
+func (d *delivery) finish(accumulator *Accumulator) {
+	if accumulator != nil {
+		accumulator.end(d.answer())
+	}
 	C.literllm_call_free(d.call)
 	d.handle.Delete()
 }

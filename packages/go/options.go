@@ -12,6 +12,7 @@ type Option func(*settings)
 type settings struct {
 	fields      map[string]any
 	accumulator *Accumulator
+	hooks       []Hooks
 }
 
 // WithAPIKey sets the key of the client's provider, or else of the first request's. It is never sent to another.
@@ -62,6 +63,51 @@ func WithRetryDelays(first, longest time.Duration) Option {
 	}
 }
 
+// WithStreamFallbackMode says how answers that break off are gone on with, unless the request does.
+func WithStreamFallbackMode(mode string) Option { return WithConfig("stream_fallback_mode", mode) }
+
+// WithCooldown sets how long a model of a list that failed is asked last, where its provider does not say.
+func WithCooldown(wait time.Duration) Option { return withSeconds("cooldown", wait) }
+
+// WithModelWeights chooses the order of a list of models by chance, each weighing as much. A call's only.
+func WithModelWeights(weights ...float64) Option {
+	return WithConfig("model_weights", append([]float64{}, weights...))
+}
+
+// WithStickyKey has the same order chosen each time for the same key, such as a user's or a conversation's. A call's only.
+func WithStickyKey(key string) Option { return WithConfig("sticky_key", key) }
+
+// WithCache keeps answers in memory for requests that are exactly the same, at most so many, each so long; 0 is without end.
+func WithCache(maxEntries int, ttl time.Duration) Option {
+	return WithConfig("cache", map[string]any{"max_entries": maxEntries, "ttl": ttl.Seconds()})
+}
+
+// Limit is what may be asked of a provider, or of one of its models; 0 is without limit. Calls wait for their turn, within their deadlines.
+type Limit struct {
+	Provider string `json:"provider"`
+	// Model is as the provider names it; empty: all of them together.
+	Model             string `json:"model,omitempty"`
+	RequestsPerMinute int64  `json:"requests_per_minute,omitempty"`
+	// TokensPerMinute counts prompts and answers together.
+	TokensPerMinute int64 `json:"tokens_per_minute,omitempty"`
+	// Concurrency is how many calls run at the same time.
+	Concurrency int `json:"concurrency,omitempty"`
+}
+
+// WithLimits bounds what is asked of providers and models.
+func WithLimits(limits ...Limit) Option { return WithConfig("limits", append([]Limit{}, limits...)) }
+
+// WithKeyPool gives a provider several keys, used in turn. One that is refused or rate limited rests while others serve.
+func WithKeyPool(provider string, keys ...string) Option {
+	return withEntry("key_pools", provider, append([]string{}, keys...))
+}
+
+// WithHedgeAfter asks a second model of a list beside the first one where that is silent for so long. The first to speak is heard.
+func WithHedgeAfter(silence time.Duration) Option { return withSeconds("hedge_after", silence) }
+
+// WithCallLog writes one event for each call into the log that LITERLLM_LOG shows: model, tokens, cost, seconds and ending.
+func WithCallLog() Option { return WithConfig("log_calls", true) }
+
 // WithProxy sets a proxy for everything; an empty one is none. Without it the environment says.
 func WithProxy(url string) Option { return WithConfig("proxy", url) }
 
@@ -83,6 +129,9 @@ func WithHTTP1Only() Option { return WithConfig("http1_only", true) }
 
 // WithHTTP2Only speaks HTTP/2 without negotiation, also over plain http.
 func WithHTTP2Only() Option { return WithConfig("http2_only", true) }
+
+// WithStreamsPerConnection sets how many streams an HTTP/2 connection carries before another is opened.
+func WithStreamsPerConnection(count int) Option { return WithConfig("streams_per_connection", count) }
 
 // WithDropUnsupported leaves out what a provider cannot do, rather than refuse the request. Also a call's.
 func WithDropUnsupported() Option { return WithConfig("drop_unsupported", true) }
@@ -106,7 +155,7 @@ func WithConfig(name string, value any) Option {
 	return func(s *settings) { s.fields[name] = value }
 }
 
-// WithAccumulator has the accumulator filled when the call ends. A call's only.
+// WithAccumulator has the accumulator hold the answer, from its first chunk on. A call's only.
 func WithAccumulator(accumulator *Accumulator) Option {
 	return func(s *settings) { s.accumulator = accumulator }
 }
@@ -147,44 +196,4 @@ func (s *settings) json() ([]byte, error) {
 		return nil, &Error{Kind: ErrInvalidRequest, Message: "an option is no JSON: " + err.Error()}
 	}
 	return text, nil
-}
-
-// Accumulator holds what a call's chunks add up to, once it has ended: the whole answer, or what had come before an error.
-type Accumulator struct {
-	completion *ChatCompletion
-}
-
-// Completion is the answer; nil before the call has ended, and where nothing came at all.
-func (a *Accumulator) Completion() *ChatCompletion { return a.completion }
-
-// Text is the text of the answer's first choice.
-func (a *Accumulator) Text() string { return a.completion.Text() }
-
-// Message is the first choice's message, to be appended to the conversation; the zero message where there is none.
-func (a *Accumulator) Message() Message {
-	if a.completion == nil || len(a.completion.Choices) == 0 {
-		return Message{}
-	}
-	return a.completion.Choices[0].Message
-}
-
-func (s *settings) accumulate(answer *ChatCompletion) {
-	if s.accumulator != nil {
-		s.accumulator.completion = answer
-	}
-}
-
-// fill takes a stream's end.
-func (s *settings) fill(d *delivery) {
-	if s.accumulator == nil {
-		return
-	}
-	if d.failure != nil {
-		s.accumulate(decodeError(d.failure).Partial)
-		return
-	}
-	answer := &ChatCompletion{}
-	if json.Unmarshal(d.response, answer) == nil {
-		s.accumulate(answer)
-	}
 }

@@ -1,10 +1,16 @@
 package literllm
 
+import (
+	"encoding/json"
+	"reflect"
+)
+
 // ChatCompletionRequest is OpenAI's chat request. Set what you need; nil and empty fields are not sent.
 type ChatCompletionRequest struct {
 	// Model is provider/model.
 	Model string `json:"model"`
-	// FallbackModels are tried in order where Model fails.
+	// FallbackModels are tried in order where Model fails, before or inside its answer. An empty list that is not nil lets Model go on with
+	// itself.
 	FallbackModels      []string           `json:"-"`
 	Messages            []Message          `json:"messages"`
 	StreamOptions       *StreamOptions     `json:"stream_options,omitempty"`
@@ -36,19 +42,67 @@ type ChatCompletionRequest struct {
 	Store            *bool             `json:"store,omitempty"`
 	ServiceTier      string            `json:"service_tier,omitempty"`
 	User             string            `json:"user,omitempty"`
-	Extra            Extra             `json:"-"`
+	// StreamFallbackMode says how an answer that breaks off is gone on with, where there are FallbackModels: auto (the default), prefill,
+	// user_turn, restart or off. It is not sent.
+	StreamFallbackMode string `json:"stream_fallback_mode,omitempty"`
+	Extra              Extra  `json:"-"`
 }
 
 // MarshalJSON writes it with the fields of Extra. The model is a list where there are others to fall back to.
 func (c ChatCompletionRequest) MarshalJSON() ([]byte, error) {
 	type plain ChatCompletionRequest
-	if len(c.FallbackModels) == 0 {
+	if c.FallbackModels == nil {
 		return encodeRecord(plain(c), c.Extra)
 	}
 	return encodeRecord(struct {
 		Model []string `json:"model"`
 		plain
 	}{append([]string{c.Model}, c.FallbackModels...), plain(c)}, c.Extra)
+}
+
+// UnmarshalJSON reads it, with a model or a list of them and one place to stop or several, and keeps unknown fields in Extra.
+func (c *ChatCompletionRequest) UnmarshalJSON(data []byte) error {
+	type plain ChatCompletionRequest
+	lists := struct {
+		Model oneOrMany `json:"model"`
+		Stop  oneOrMany `json:"stop"`
+		*plain
+	}{plain: (*plain)(c)}
+	if err := decodeRecord(data, &lists, &c.Extra); err != nil {
+		return err
+	}
+	for _, name := range fieldNames(reflect.TypeOf(*c)) {
+		delete(c.Extra, name)
+	}
+	if len(c.Extra) == 0 {
+		c.Extra = nil
+	}
+	c.Stop, c.FallbackModels = lists.Stop.all, nil
+	if len(lists.Model.all) > 0 {
+		c.Model = lists.Model.all[0]
+	}
+	if lists.Model.isList && len(lists.Model.all) > 0 {
+		c.FallbackModels = append([]string{}, lists.Model.all[1:]...)
+	}
+	return nil
+}
+
+// oneOrMany is a string, or a list of strings, as OpenAI takes either.
+type oneOrMany struct {
+	all    []string
+	isList bool
+}
+
+func (o *oneOrMany) UnmarshalJSON(data []byte) error {
+	if o.isList = len(data) > 0 && data[0] == '['; o.isList {
+		return json.Unmarshal(data, &o.all)
+	}
+	var one *string
+	if err := json.Unmarshal(data, &one); err != nil || one == nil {
+		return err
+	}
+	o.all = []string{*one}
+	return nil
 }
 
 // StreamOptions say what a stream has beside its answer.

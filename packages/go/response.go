@@ -88,6 +88,8 @@ type AnswerMeta struct {
 	Headers   map[string]string `json:"headers,omitempty"`
 	// Cost is in US dollars, where the model's price is known.
 	Cost *float64 `json:"cost,omitempty"`
+	// Cached says that the answer was kept from an earlier call; it cost nothing then.
+	Cached bool `json:"cached,omitempty"`
 	// Attempts are the routes that were asked, in order, where there were several models.
 	Attempts []AttemptReport `json:"attempts,omitempty"`
 	Extra    Extra           `json:"-"`

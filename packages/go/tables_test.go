@@ -21,50 +21,14 @@ func stream(t *testing.T, config map[string]any, request json.RawMessage) ([]any
 	for name, value := range config {
 		options = append(options, llm.WithConfig(name, value))
 	}
-	var asked struct {
-		Model json.RawMessage `json:"model"`
-	}
-	extra := llm.Extra{}
-	if err := errors.Join(json.Unmarshal(request, &asked), json.Unmarshal(request, &extra)); err != nil {
-		t.Fatal(err)
-	}
 	typed := &llm.ChatCompletionRequest{}
-	var models []string
-	if json.Unmarshal(asked.Model, &models) == nil {
-		typed.Model, typed.FallbackModels = models[0], models[1:]
-		delete(extra, "model")
-		rest, err := json.Marshal(extra)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request = rest
-	}
-	model, fallback := typed.Model, typed.FallbackModels
 	if err := json.Unmarshal(request, typed); err != nil {
 		t.Fatal(err)
 	}
-	if len(models) > 0 {
-		typed.Model, typed.FallbackModels = model, fallback
-	}
-	var known map[string]json.RawMessage
-	text, err := json.Marshal(typed)
-	if err == nil {
-		err = json.Unmarshal(text, &known)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range extra {
-		if _, ok := known[name]; !ok && name != "stream" {
-			if typed.Extra == nil {
-				typed.Extra = llm.Extra{}
-			}
-			typed.Extra[name] = value
-		}
-	}
+	delete(typed.Extra, "stream")
 	var chunks []any
 	var said strings.Builder
-	err = llm.NewClient(options...).ChatStream(background, typed, func(chunk *llm.ChatCompletionChunk) error {
+	err := llm.NewClient(options...).ChatStream(background, typed, func(chunk *llm.ChatCompletionChunk) error {
 		text, err := json.Marshal(chunk)
 		if err != nil {
 			return err

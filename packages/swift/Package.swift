@@ -22,6 +22,7 @@ let package = Package(
         .target(name: "LiterLlmNativeFFI", linkerSettings: engine),
         .target(name: "LiterLlm", dependencies: ["LiterLlmTypesFFI", "LiterLlmNativeFFI"]),
         .executableTarget(name: "LiterLlmBench", dependencies: ["LiterLlm"], path: "Bench"),
+        .executableTarget(name: "LiterLlmOutage", dependencies: ["LiterLlm"], path: "Tests/Outage"),
         .testTarget(name: "LiterLlmTests", dependencies: ["LiterLlm"]),
     ],
     swiftLanguageVersions: [.v5]

@@ -1,4 +1,4 @@
-//! Chunks on their way to JavaScript: one JSON list a batch.
+//! Chunks on their way to JavaScript: one JSON list a batch, or the bare text behind `=` where a lone chunk says no more than that.
 //!
 //! Nearly every chunk of a stream is the one before it with another `content`. Such a chunk is written as that string alone, one with
 //! another `reasoning_content` alone as a list of that one string, and any other as its whole object; JavaScript copies the rest from
@@ -23,6 +23,12 @@ struct Head {
 impl Packer {
     pub(crate) fn pack(&mut self, chunks: &[ChatCompletionChunk]) -> String {
         const ROOM: usize = 32;
+        if let [chunk] = chunks
+            && self.goes_on(chunk)
+            && let Some(Alone::Content(text)) = said_alone(chunk)
+        {
+            return format!("={text}");
+        }
         let mut json = Vec::with_capacity(chunks.len() * ROOM);
         for chunk in chunks {
             json.push(if json.is_empty() { b'[' } else { b',' });

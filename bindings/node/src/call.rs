@@ -15,7 +15,7 @@ use crate::inbox::{Bell, Inbox};
 
 /// A call. When JavaScript forgets it, it is dropped, and its connection closes.
 ///
-/// What a poll gives is text: `[…]` is a batch of chunks (see `batch`), `{"kind":…}` is the error the call ends with, `{"object":…}` is
+/// What a poll gives is text: `[…]` and `=…` are chunks (see `batch`), `{"kind":…}` is the error the call ends with, `{"object":…}` is
 /// a whole answer, and the empty text is a stream's end.
 #[napi]
 pub struct Call {

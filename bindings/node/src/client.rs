@@ -1,7 +1,6 @@
 //! The client. Configuration, requests and options come as JSON, and are read where no event loop waits.
 
-use std::sync::Arc;
-
+use literllm::hooks::Stages;
 use literllm::{ChatCompletionRequest, ClientConfig, Error, ErrorKind, RequestOptions};
 use napi::Result;
 use napi::bindgen_prelude::{FnArgs, Function};
@@ -9,40 +8,39 @@ use napi_derive::napi;
 
 use crate::call::Call;
 use crate::inbox::Inbox;
-use crate::tokens::Tokens;
+use crate::questions::{Asked, Asker, Questions};
 
 #[napi]
 pub struct Client {
     client: literllm::Client,
-    tokens: Option<Arc<Tokens>>,
 }
 
 #[napi]
 impl Client {
-    /// Throws an error whose message is the engine's error as JSON. Tokens of the providers named are asked for by `give_token`, and
-    /// given by [`Self::supply_token`] under the number that came with the question.
+    /// Throws an error whose message is the engine's error as JSON. Where JavaScript is asked for the tokens of `providers`, or has hooks
+    /// (the stages of each are given), `ask` is called: with the question's number; the number of the hook, or nothing for a token; the
+    /// event as JSON, or the provider's name. `questions` takes the answers.
     #[napi(constructor)]
     pub fn new(
         config: String,
+        questions: Option<&Questions>,
+        ask: Option<Function<'_, FnArgs<Asked>, ()>>,
         providers: Option<Vec<String>>,
-        give_token: Option<Function<'_, FnArgs<(u32, String)>, ()>>,
+        hooks: Option<Vec<Vec<String>>>,
     ) -> Result<Self> {
         literllm::log::init();
         let mut config = ClientConfig::from_json(&config).map_err(|error| thrown(&error))?;
-        let tokens = give_token.map(|ask| Tokens::new(&ask)).transpose()?;
-        if let Some(tokens) = &tokens {
-            config.token_providers =
-                providers.unwrap_or_default().into_iter().map(|name| (name.clone(), tokens.provider(name))).collect();
+        if let (Some(questions), Some(ask)) = (questions, ask) {
+            let asker = Asker::new(&ask, questions)?;
+            let provider = |name: String| (name.clone(), asker.token_provider(name));
+            config.token_providers = providers.unwrap_or_default().into_iter().map(provider).collect();
+            for (number, stages) in (0..).zip(hooks.unwrap_or_default()) {
+                let stages = Stages::from_names(stages).map_err(|error| thrown(&error))?;
+                config.hooks.push(asker.hook(number, stages));
+            }
         }
         let client = literllm::Client::new(config).map_err(|error| thrown(&error))?;
-        Ok(Self { client, tokens })
-    }
-
-    #[napi]
-    pub fn supply_token(&self, number: u32, token: Option<String>, expires_at: Option<f64>, failure: Option<String>) {
-        if let Some(tokens) = &self.tokens {
-            tokens.answer(number, token, expires_at, failure.as_deref());
-        }
+        Ok(Self { client })
     }
 
     /// Asks for a stream.

@@ -15,4 +15,4 @@ mod batch;
 mod call;
 mod client;
 mod inbox;
-mod tokens;
+mod questions;

@@ -1,9 +1,10 @@
 //! The client, and a call that waits for its answer.
 
-use std::future::Future;
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use literllm::{ChatCompletionRequest, ClientConfig, Error, ErrorKind, RequestOptions, StreamHandle};
@@ -16,21 +17,32 @@ use tokio::task::JoinHandle;
 use crate::error::{exception, panicked};
 use crate::fork::{self, OfThisProcess};
 use crate::operation::{self, Operation};
+use crate::outside;
 use crate::records::ChatCompletion;
 use crate::stream::Stream;
-use crate::wakeup::{Waiter, WakeUp};
+use crate::wakeup::{self, Waiter, WakeUp, on_behalf_of};
 
 #[pyclass(module = "liter_llm._native", frozen)]
 pub(crate) struct Client(OfThisProcess<literllm::Client>);
 
 #[pymethods]
 impl Client {
+    /// `hooks` are the stages of each, whether it has coroutines, and what runs it; `token_providers` what gives a provider's tokens.
     #[new]
-    fn new(py: Python<'_>, config: &str) -> PyResult<Self> {
-        ClientConfig::from_json(config)
-            .and_then(literllm::Client::new)
-            .map(|client| Self(OfThisProcess::new(client)))
-            .map_err(|error| exception(py, &error))
+    fn new(
+        py: Python<'_>,
+        config: &str,
+        hooks: Vec<(Vec<String>, bool, Py<PyAny>)>,
+        token_providers: HashMap<String, Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let mut config = ClientConfig::from_json(config).map_err(|error| exception(py, &error))?;
+        for (stages, has_coroutines, run) in hooks {
+            config.hooks.push(outside::hook(py, &stages, has_coroutines, run)?);
+        }
+        let provider = |(name, run)| (name, outside::token_provider(run));
+        config.token_providers = token_providers.into_iter().map(provider).collect();
+        let client = literllm::Client::new(config).map_err(|error| exception(py, &error))?;
+        Ok(Self(OfThisProcess::new(client)))
     }
 
     /// Asks for a whole answer.
@@ -46,6 +58,12 @@ impl Client {
         let client = self.0.clone();
         Call::new(async move { client.chat_stream_with(request, &options).await.map(|stream| Answer::Stream(stream.into())) })
     }
+}
+
+/// The names of all providers.
+#[pyfunction]
+pub(crate) fn providers() -> Vec<String> {
+    literllm::providers::known().map(|host| host.name.to_string()).collect()
 }
 
 fn read(py: Python<'_>, request: &str, options: Option<&str>) -> PyResult<(ChatCompletionRequest, RequestOptions)> {
@@ -72,6 +90,8 @@ struct Shared {
     runtime: &'static Runtime,
     state: OfThisProcess<Mutex<State>>,
     waiter: Mutex<Option<Arc<Waiter>>>,
+    /// The event loop that waits.
+    caller: OnceLock<Arc<wakeup::Shared>>,
 }
 
 enum State {
@@ -96,8 +116,12 @@ impl Drop for Running {
 impl Call {
     /// Begins to wait in an event loop; true when the answer is there already.
     fn watch(&self, py: Python<'_>, wake_up: &WakeUp, callback: Py<PyAny>) -> bool {
+        let caller = Arc::clone(self.0.caller.get_or_init(|| wake_up.shared()));
         self.0.advance(|state, runtime| match state {
-            State::Idle(work) => State::Running(Running(runtime.spawn(work))),
+            State::Idle(mut work) => {
+                let work = poll_fn(move |cx| on_behalf_of(Some(&caller), || work.as_mut().poll(cx)));
+                State::Running(Running(runtime.spawn(work)))
+            }
             other => other,
         });
         let (waiter, ready) = wake_up.watch(py, &self.0, callback);
@@ -128,7 +152,7 @@ impl Call {
         drop(state);
         match result {
             Ok(Answer::Whole(answer)) => ChatCompletion::holding(*answer).into_bound_py_any(py),
-            Ok(Answer::Stream(handle)) => Stream::new(handle, self.0.runtime).into_bound_py_any(py),
+            Ok(Answer::Stream(handle)) => Stream::new(handle, self.0.runtime, self.0.caller.get().cloned()).into_bound_py_any(py),
             Err(error) => Err(exception(py, &error)),
         }
     }
@@ -138,7 +162,7 @@ impl Call {
     fn new(work: impl Future<Output = literllm::Result<Answer>> + Send + 'static) -> PyResult<Self> {
         let runtime = fork::runtime()?;
         let state = OfThisProcess::new(Mutex::new(State::Idle(Box::pin(work))));
-        Ok(Self(Arc::new(Shared { runtime, state, waiter: Mutex::default() })))
+        Ok(Self(Arc::new(Shared { runtime, state, waiter: Mutex::default(), caller: OnceLock::new() })))
     }
 }
 

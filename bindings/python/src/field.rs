@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use literllm::{Content, FinishReason, Role, Str};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString};
 use serde_json::{Map, Value};
 
@@ -89,9 +90,20 @@ impl Field for Content {
     fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Text(text) => text.object(py),
-            Self::Parts(_) => serde_json::to_value(self).expect("content parts are JSON").object(py),
+            Self::Parts(_) => parts(self).object(py),
         }
     }
+
+    fn plain<'py>(&self, py: Python<'py>, compact: bool) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Text(text) => text.object(py),
+            Self::Parts(_) => parts(self).plain(py, compact),
+        }
+    }
+}
+
+fn parts(content: &Content) -> Value {
+    serde_json::to_value(content).expect("content parts are JSON")
 }
 
 impl Field for Value {
@@ -109,12 +121,30 @@ impl Field for Value {
             Self::Object(fields) => fields.object(py),
         }
     }
+
+    fn plain<'py>(&self, py: Python<'py>, _compact: bool) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            // What is `null` in a vendor's own object was sent so, and stays.
+            Self::Array(values) => plain_list(py, values, false),
+            Self::Object(fields) => fields.plain(py, false),
+            other => other.object(py),
+        }
+    }
 }
 
+/// A dict whose fields are attributes too, as code for OpenAI's types reads them.
 impl Field for Map<String, Value> {
     fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static FIELDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let class = FIELDS.get_or_try_init(py, || py.import("liter_llm._fields")?.getattr("Fields").map(Bound::unbind))?;
+        let fields = class.bind(py).call0()?.cast_into::<PyDict>()?;
+        self.iter().try_for_each(|(name, value)| fields.set_item(name, value.object(py)?))?;
+        Ok(fields.into_any())
+    }
+
+    fn plain<'py>(&self, py: Python<'py>, compact: bool) -> PyResult<Bound<'py, PyAny>> {
         let dict = PyDict::new(py);
-        self.iter().try_for_each(|(name, value)| dict.set_item(name, value.object(py)?))?;
+        self.iter().try_for_each(|(name, value)| dict.set_item(name, value.plain(py, compact)?))?;
         Ok(dict.into_any())
     }
 }

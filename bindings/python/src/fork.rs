@@ -14,6 +14,7 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
     FORKED.store(STARTED.load(Ordering::Relaxed), Ordering::Relaxed);
+    crate::outside::after_fork();
 }
 
 /// The process's runtime, unless it stayed behind in the parent.

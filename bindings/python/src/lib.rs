@@ -9,6 +9,7 @@ mod error;
 mod field;
 mod fork;
 mod operation;
+mod outside;
 mod records;
 mod stream;
 mod wakeup;
@@ -20,9 +21,11 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::client::{Call, Client};
+    use crate::client::{Call, Client, providers};
     #[pymodule_export]
     use crate::fork::after_fork_in_child;
+    #[pymodule_export]
+    use crate::outside::{Reply, before_exit};
     #[pymodule_export]
     use crate::records::{
         Annotation, AnswerMeta, AttemptReport, AudioAnswer, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice,

@@ -166,7 +166,7 @@ macro_rules! class {
                 exclude_unset: bool,
             ) -> PyResult<Bound<'py, PyAny>> {
                 let _ = mode;
-                if exclude_unset { wire_value(self.record())?.object(py) } else { self.record().plain(py, exclude_none) }
+                if exclude_unset { wire_value(self.record())?.plain(py, false) } else { self.record().plain(py, exclude_none) }
             }
 
             /// As JSON text; see `model_dump`.
@@ -263,7 +263,7 @@ macro_rules! class {
                 $(put(stringify!($list), plain_list(py, $list, compact)?)?;)?
                 $(put(stringify!($kept), $kept.kept(py, compact)?)?;)?
                 $(put(stringify!($field), $field.plain(py, compact)?)?;)*
-                extra.iter().try_for_each(|(name, value)| put(name, value.object(py)?))?;
+                extra.iter().try_for_each(|(name, value)| put(name, value.plain(py, compact)?))?;
                 Ok(dict.into_any())
             }
         }
@@ -306,6 +306,33 @@ class! {
                 PyList::new(py, views.map(|view| Py::new(py, view)).collect::<PyResult<Vec<_>>>()?).map(Bound::unbind)
             })?;
             Ok(choices.bind(py))
+        }
+
+        /// The text that it adds to the first choice; empty when it adds none.
+        #[getter]
+        fn delta<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+            let first = self.record().choices.iter().find(|choice| choice.index == 0);
+            PyString::new(py, first.and_then(|choice| choice.delta.content.as_deref()).unwrap_or_default())
+        }
+
+        /// Why the first choice ends, on the chunk that ends it.
+        #[getter]
+        fn finish_reason<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+            let first = self.record().choices.iter().find(|choice| choice.index == 0);
+            first.and_then(|choice| choice.finish_reason.clone()).object(py)
+        }
+
+        /// Whether a model goes on here from what another had said.
+        #[getter]
+        fn resumed_from_partial(&self) -> bool {
+            self.record().literllm.as_ref().is_some_and(|event| event.event == "resumed" && event.kept > 0)
+        }
+
+        /// The models that failed before the one that begins here, as `provider/model`; empty on all other chunks.
+        #[getter]
+        fn fallback_attempts(&self) -> Vec<String> {
+            let failed = self.record().literllm.iter().flat_map(|event| &event.failed);
+            failed.map(|route| format!("{}/{}", route.provider, route.model)).collect()
         }
     }
 }
@@ -379,6 +406,14 @@ class! {
         #[getter]
         fn finish_reason<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
             self.record().choices.first().and_then(|choice| choice.finish_reason.clone()).object(py)
+        }
+
+        /// The models that failed before the one that answered, or in the middle of the answer, as `provider/model`.
+        #[getter]
+        fn fallback_attempts(&self) -> Vec<String> {
+            let attempts = self.record().literllm.iter().flat_map(|meta| &meta.attempts);
+            let failed = attempts.filter(|attempt| attempt.error.is_some());
+            failed.map(|attempt| format!("{}/{}", attempt.provider, attempt.model)).collect()
         }
 
         /// The provider that answered.
@@ -502,7 +537,7 @@ class! {
 
 class! {
     /// Who answered and at what cost.
-    AnswerMeta in Arc<types::AnswerMeta> { provider, request_id, headers, cost, attempts }
+    AnswerMeta in Arc<types::AnswerMeta> { provider, request_id, headers, cost, cached, attempts }
 }
 
 class! {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use literllm::types;
-use literllm::{Accumulator, ChatStream, Error, StreamHandle};
+use literllm::{Accumulator, ChatStream, Error, ErrorKind, StreamHandle};
 use pyo3::PyClass;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
@@ -20,7 +20,7 @@ use crate::field::Field;
 use crate::fork::OfThisProcess;
 use crate::operation::{self, Operation};
 use crate::records::{ChatCompletion, ChatCompletionChunk, ChunkOf, Holds};
-use crate::wakeup::{Waiter, WakeUp};
+use crate::wakeup::{self, Waiter, WakeUp, on_behalf_of};
 
 /// After so many chunks that were there already, an event loop gets its turn.
 const TURN: u32 = 512;
@@ -61,6 +61,8 @@ struct State {
     is_waited_for: bool,
     /// How many chunks may be read before an event loop gets its turn.
     turn: u32,
+    /// The event loop that reads.
+    caller: Option<Arc<wakeup::Shared>>,
     /// What was read, added up, where someone wants to see it on the way.
     read: Option<Box<Accumulator>>,
 }
@@ -189,7 +191,7 @@ impl Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(handle: StreamHandle, runtime: &'static Runtime) -> Self {
+    pub(crate) fn new(handle: StreamHandle, runtime: &'static Runtime, caller: Option<Arc<wakeup::Shared>>) -> Self {
         let state = State {
             chunks: Batch::default(),
             end: None,
@@ -198,6 +200,7 @@ impl Stream {
             waiter: None,
             is_waited_for: false,
             turn: TURN,
+            caller,
             read: None,
         };
         Self(Arc::new(Reader { runtime, own: OfThisProcess::new(Own { handle, state: Mutex::new(state) }) }))
@@ -345,12 +348,26 @@ impl Reader {
     /// The error that a closed stream ends with.
     fn rest(&self) -> Option<Error> {
         let mut cx = Context::from_waker(Waker::noop());
+        let _runtime = self.runtime.enter();
         loop {
             match pin!(self.own.handle.next_batch()).poll(&mut cx) {
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(Some(Err(error))) => return Some(error),
-                Poll::Ready(None) | Poll::Pending => return None,
+                Poll::Ready(None) => return None,
+                Poll::Pending => return Some(self.leave_to_hooks()),
             }
+        }
+    }
+
+    /// Hooks are still told of the end; nobody waits for them.
+    fn leave_to_hooks(&self) -> Error {
+        let handle = self.own.handle.clone();
+        let said = pin!(handle.with(ChatStream::completion)).poll(&mut Context::from_waker(Waker::noop()));
+        let error = Error::new(ErrorKind::Cancelled, "the stream was closed");
+        self.runtime.spawn(async move { while handle.next_batch().await.is_some() {} });
+        match said {
+            Poll::Ready(said) => error.with_partial(said),
+            Poll::Pending => error,
         }
     }
 
@@ -373,6 +390,7 @@ impl Reader {
 impl Operation for Reader {
     fn poll(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
+        let state = &mut *state;
         if !state.chunks.is_empty() || state.end.is_some() {
             return true;
         }
@@ -381,7 +399,8 @@ impl Operation for Reader {
             Box::pin(async move { handle.next_batch().await })
         });
         let _runtime = self.runtime.enter();
-        match std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        let caller = state.caller.as_ref();
+        match std::panic::catch_unwind(AssertUnwindSafe(|| on_behalf_of(caller, || work.as_mut().poll(cx)))) {
             Ok(Poll::Pending) => {
                 state.waker = Some(cx.waker().clone());
                 return false;

@@ -1,5 +1,6 @@
 //! One wake-up for all that an event loop waits for: what became ready queues up, and the first of a queue announces it.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Wake, Waker};
@@ -15,9 +16,11 @@ use crate::operation::Operation;
 pub(crate) struct WakeUp(Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     queue: Mutex<Vec<Arc<Waiter>>>,
     signal: Signal,
+    /// Starts a coroutine in the loop, from any thread.
+    start: Option<Py<PyAny>>,
     announced: AtomicU64,
 }
 
@@ -40,13 +43,13 @@ impl std::fmt::Debug for Waiter {
 #[pymethods]
 impl WakeUp {
     #[new]
-    #[pyo3(signature = (announce = None))]
-    fn new(announce: Option<Py<PyAny>>) -> PyResult<Self> {
+    #[pyo3(signature = (announce = None, start = None))]
+    fn new(announce: Option<Py<PyAny>>, start: Option<Py<PyAny>>) -> PyResult<Self> {
         let signal = match announce {
             Some(announce) => Signal::Call(announce),
             None => Signal::file()?,
         };
-        Ok(Self(Arc::new(Shared { queue: Mutex::default(), signal, announced: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Shared { queue: Mutex::default(), signal, start, announced: AtomicU64::new(0) })))
     }
 
     /// What the loop is to watch.
@@ -71,7 +74,39 @@ impl WakeUp {
     }
 }
 
+thread_local! {
+    static CALLER: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// The event loop for which the engine is at work in this thread.
+pub(crate) fn caller() -> Option<Arc<Shared>> {
+    CALLER.with_borrow(Clone::clone)
+}
+
+/// Works for an event loop.
+pub(crate) fn on_behalf_of<T>(caller: Option<&Arc<Shared>>, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Arc<Shared>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CALLER.set(self.0.take());
+        }
+    }
+    let _restore = Restore(CALLER.replace(caller.cloned()));
+    work()
+}
+
+impl Shared {
+    /// What starts a coroutine in the loop, where it can be told so.
+    pub(crate) fn start(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.start.as_ref().map(|start| start.clone_ref(py))
+    }
+}
+
 impl WakeUp {
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0)
+    }
+
     /// Begins to wait for an operation; true when it is ready already, and the callback is not called.
     pub(crate) fn watch(
         &self,

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use literllm::{ChatCompletion, Error, ErrorKind};
+use serde::Deserialize;
 
 /// What is known of an error.
-#[derive(Debug, Clone, uniffi::Record)]
+#[derive(Debug, Clone, Deserialize, uniffi::Record)]
 pub struct ErrorDetails {
     pub kind: ErrorKind,
     /// What happened, where, and what to do next.
@@ -38,9 +39,10 @@ pub struct ErrorDetails {
     /// What had been streamed before it.
     #[uniffi(default)]
     pub partial: Option<ChatCompletion>,
-    /// The error of each model tried, where all failed, as JSON objects.
+    /// The error of each model tried, where all failed.
     #[uniffi(default)]
-    pub causes: Vec<String>,
+    #[serde(default)]
+    pub causes: Vec<ErrorDetails>,
 }
 
 /// How an error crosses; never seen by users.
@@ -60,8 +62,14 @@ impl std::error::Error for NativeError {}
 
 impl From<Error> for NativeError {
     fn from(error: Error) -> Self {
+        Self::Failed { details: Box::new(ErrorDetails::from(&error)) }
+    }
+}
+
+impl From<&Error> for ErrorDetails {
+    fn from(error: &Error) -> Self {
         let text = |text: Option<&str>| text.map(str::to_owned);
-        let details = ErrorDetails {
+        Self {
             kind: error.kind(),
             message: error.to_string(),
             provider: text(error.provider()),
@@ -74,8 +82,7 @@ impl From<Error> for NativeError {
             body: text(error.body()),
             retryable: error.is_retryable(),
             partial: error.partial().cloned(),
-            causes: error.causes().iter().map(Error::to_json).collect(),
-        };
-        Self::Failed { details: Box::new(details) }
+            causes: error.causes().iter().map(Self::from).collect(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The wire's own JSON, for those who keep requests and answers as text.
 
 use literllm::{
-    ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ClientConfig, Error, ErrorKind, Message, RequestOptions,
+    ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ClientConfig, Error, ErrorKind, Message, Models, RequestOptions,
 };
 use serde_json::Value;
 
@@ -59,6 +59,18 @@ pub fn chunk_from_json(json: &str) -> Result<ChatCompletionChunk, NativeError> {
 #[uniffi::export]
 pub fn completion_to_json(completion: &ChatCompletion) -> String {
     write(completion)
+}
+
+/// A list of models, to be tried in order, as the text that a request's `model` is.
+#[uniffi::export]
+pub fn models_from_list(models: Vec<String>) -> Models {
+    Models::from(models)
+}
+
+/// The models that a request's `model` names.
+#[uniffi::export]
+pub fn models_to_list(models: &Models) -> Vec<String> {
+    models.all().to_vec()
 }
 
 /// The beginning of a JSON text as whole JSON: open strings, lists and objects are closed, half a word is left out. For tool arguments and

@@ -6,6 +6,7 @@
 
 mod call;
 mod failure;
+mod hooks;
 mod json;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use literllm::{ChatCompletionRequest, Client, ClientConfig, RequestOptions};
 
 pub use call::NativeCall;
 pub use failure::{ErrorDetails, NativeError};
+pub use hooks::{HookEvent, HookReceiver, HookStage, NativeHookCall};
 
 uniffi::setup_scaffolding!();
 
@@ -23,9 +25,13 @@ pub struct NativeClient(Client);
 
 #[uniffi::export]
 impl NativeClient {
+    /// `hooks` are asked in their order.
     #[uniffi::constructor]
-    pub fn new(config: ClientConfig) -> Result<Self, NativeError> {
+    pub fn new(mut config: ClientConfig, hooks: Vec<Arc<dyn HookReceiver>>) -> Result<Self, NativeError> {
         literllm::log::init();
+        for receiver in hooks {
+            config.hooks.push(hooks::relayed(receiver));
+        }
         Ok(Self(Client::new(config)?))
     }
 

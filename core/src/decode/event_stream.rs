@@ -3,6 +3,7 @@
 //! A frame is `total length, headers' length, CRC-32 of these eight bytes, headers, payload, CRC-32 of all before`, numbers in big
 //! endian. A length is believed only once its checksum has proved right.
 
+use std::ops::Range;
 use std::str;
 
 use super::{Event, EventKind, TooLarge};
@@ -19,6 +20,10 @@ pub struct EventStreamDecoder {
     frame: Vec<u8>,
     /// The length of that frame, once its prelude was read.
     total: Option<usize>,
+    /// The headers of the last good frame: most frames have the same, which need no second proof.
+    proved: Vec<u8>,
+    /// What these headers say: a plain event, and where its name stands in them.
+    plain: Option<Range<usize>>,
     state: State,
 }
 
@@ -38,6 +43,8 @@ enum State {
 pub struct Frame<'a> {
     headers: &'a [u8],
     pub payload: &'a [u8],
+    /// It has the headers of the frame before.
+    is_alike: bool,
 }
 
 /// A header's value.
@@ -60,7 +67,7 @@ type Flaw = &'static str;
 
 impl EventStreamDecoder {
     pub fn new(cap: usize) -> Self {
-        Self { cap, frame: Vec::new(), total: None, state: State::Start }
+        Self { cap, frame: Vec::new(), total: None, proved: Vec::new(), plain: None, state: State::Start }
     }
 
     /// See [`super::Decoder::decode`]. An exception or error comes as [`EventKind::Stray`] under its own name.
@@ -69,10 +76,13 @@ impl EventStreamDecoder {
         input: &[u8],
         mut on_event: impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.frames(input, |frame| match frame.and_then(|frame| event(&frame)) {
+        let mut plain = self.plain.take();
+        let result = self.frames(input, |frame| match frame.and_then(|frame| event(&frame, &mut plain)) {
             Ok(event) => on_event(event),
             Err(flaw) => on_event(Event { kind: EventKind::Malformed, name: "", data: flaw.into() }),
-        })
+        });
+        self.plain = plain;
+        result
     }
 
     /// As [`Self::decode`], frame by frame, whatever they carry. Nothing follows a flaw.
@@ -100,7 +110,7 @@ impl EventStreamDecoder {
                     Ok(Some(length)) => {
                         let (frame, after) = rest.split_at(length);
                         rest = after;
-                        let frame = Frame::read(frame);
+                        let frame = Frame::read(frame, &self.proved);
                         self.note(&frame);
                         on_frame(frame)?;
                     }
@@ -134,7 +144,7 @@ impl EventStreamDecoder {
             }
             self.total = None;
             let whole = std::mem::take(&mut self.frame);
-            let frame = Frame::read(&whole);
+            let frame = Frame::read(&whole, &self.proved);
             self.note(&frame);
             on_frame(frame)?;
             self.frame = whole;
@@ -177,21 +187,29 @@ impl EventStreamDecoder {
     }
 
     fn note(&mut self, frame: &Result<Frame<'_>, Flaw>) {
-        if frame.is_err() {
-            self.state = State::Broken;
+        match frame {
+            Ok(frame) if frame.is_alike => {}
+            Ok(frame) => {
+                self.proved.clear();
+                self.proved.extend_from_slice(frame.headers);
+            }
+            Err(_) => self.state = State::Broken,
         }
     }
 }
 
 impl<'a> Frame<'a> {
-    /// Reads a whole frame whose prelude is proved.
-    fn read(frame: &'a [u8]) -> Result<Self, Flaw> {
+    /// Reads a whole frame whose prelude is proved, and so are these headers, if it has them.
+    fn read(frame: &'a [u8], proved: &[u8]) -> Result<Self, Flaw> {
         let (sealed, checksum) = frame.split_at(frame.len() - CHECKSUM);
         if crc32fast::hash(sealed) != number(checksum, 0) {
             return Err("the checksum of a frame is wrong");
         }
         let (headers, payload) = sealed[PRELUDE..].split_at(number(frame, 4) as usize);
-        let frame = Self { headers, payload };
+        let frame = Self { headers, payload, is_alike: headers == proved };
+        if frame.is_alike {
+            return Ok(frame);
+        }
         for (at, header) in Headers(headers).enumerate() {
             let (name, _) = header?;
             if at >= MOST_HEADERS {
@@ -209,8 +227,14 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What a frame says, as an event.
-fn event<'a>(frame: &Frame<'a>) -> Result<Event<'a>, Flaw> {
+/// What a frame says, as an event. `plain` is where the name of the frame before stands, if that was a plain event.
+fn event<'a>(frame: &Frame<'a>, plain: &mut Option<Range<usize>>) -> Result<Event<'a>, Flaw> {
+    let payload = || super::text(frame.payload);
+    let known = plain.take().filter(|_| frame.is_alike);
+    if let Some(name) = known.clone().and_then(|name| str::from_utf8(&frame.headers[name]).ok()) {
+        *plain = known;
+        return Ok(Event { kind: EventKind::Message, name, data: payload() });
+    }
     let (mut message_type, mut name, mut error_message) = ("event", "", "");
     for (header, value) in frame.headers() {
         let HeaderValue::Text(text) = value else { continue };
@@ -221,9 +245,12 @@ fn event<'a>(frame: &Frame<'a>) -> Result<Event<'a>, Flaw> {
             _ => {}
         }
     }
-    let payload = || super::text(frame.payload);
     Ok(match message_type {
-        "event" => Event { kind: EventKind::Message, name, data: payload() },
+        "event" => {
+            let start = name.as_ptr().addr().checked_sub(frame.headers.as_ptr().addr());
+            *plain = start.filter(|start| start + name.len() <= frame.headers.len()).map(|start| start..start + name.len());
+            Event { kind: EventKind::Message, name, data: payload() }
+        }
         "exception" => Event { kind: EventKind::Stray, name, data: payload() },
         "error" => Event { kind: EventKind::Stray, name, data: error_message.into() },
         _ => return Err("a frame is of an unknown type"),

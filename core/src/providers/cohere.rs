@@ -29,7 +29,7 @@ impl Provider for Cohere {
     }
 
     fn translator(&self, _call: &Call<'_>) -> Box<dyn Translator> {
-        Box::new(EventReader)
+        Box::new(EventReader::default())
     }
 
     fn answer(&self, body: &str, call: &Call<'_>) -> Result<ChatCompletion> {

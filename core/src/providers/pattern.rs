@@ -1,71 +1,99 @@
-//! The short way through a stream. Its events are the same bytes but for one string, the text or a call's arguments, and perhaps a
-//! padding that nobody reads. So an event that was read whole is kept as a pattern: where the next one differs in nothing but these
-//! strings, it means the same with another text, and only that is read.
+//! The short way through a stream. Its events are the same bytes but for a few holes: the text or a call's arguments, perhaps a
+//! padding or a time that nobody reads, perhaps counts at the end. So an event that was read whole is kept as a pattern: where the next
+//! one differs in nothing but what fills the holes, it means the same with another text, and only that is read.
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// An event but for its text. What the text means is its owner's to know.
+/// An event but for what fills its holes. What the text means is its owner's to know.
 #[derive(Debug, Default)]
 pub(super) struct Pattern {
-    /// The event up to the text, its quote included.
-    before: String,
-    /// From the text's closing quote to the end, or to the padding, its quote included.
-    after: String,
-    /// From the padding's closing quote to the end.
-    end: Option<String>,
+    /// What stands before each hole, and the hole.
+    pieces: Vec<(String, Hole)>,
+    /// What stands behind the last one.
+    end: String,
+}
+
+/// What may differ from event to event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hole {
+    /// The string that matters.
+    Text,
+    /// A string that nobody reads.
+    Padding,
+    /// Any JSON, which its owner reads and by that proves to be one value. Only as the last hole.
+    Value,
+}
+
+/// What fills the holes of an event.
+#[derive(Debug)]
+pub(super) struct Filling<'d> {
+    pub text: Cow<'d, str>,
+    /// Empty where the pattern has no hole for it.
+    pub value: &'d str,
 }
 
 impl Pattern {
-    /// The pattern of an event with this text, and this padding if it has one; both must be parts of it, without escapes. Takes the
-    /// place of the one before only if it returns `true`.
-    pub(super) fn learn(&mut self, data: &str, text: &str, padding: Option<&str>) -> bool {
-        let Some(start) = place(data, text) else { return false };
-        let (before, rest) = data.split_at(start);
-        let rest = &rest[text.len()..];
-        let (after, end) = match padding {
-            None => (rest, None),
-            Some(padding) => {
-                let Some(start) = place(rest, padding) else { return false };
-                (&rest[..start], Some(&rest[start + padding.len()..]))
+    /// The pattern of an event with these holes, in the order in which they stand in it; strings without escapes. It may be used only if
+    /// this returns `true`.
+    pub(super) fn learn(&mut self, data: &str, holes: &[(Hole, &str)]) -> bool {
+        self.pieces.truncate(holes.len());
+        let mut rest = data;
+        for (at, (hole, inside)) in holes.iter().enumerate() {
+            let Some(start) = place(rest, inside, *hole) else { return false };
+            match self.pieces.get_mut(at) {
+                Some(piece) => {
+                    replace(&mut piece.0, &rest[..start]);
+                    piece.1 = *hole;
+                }
+                None => self.pieces.push((rest[..start].to_owned(), *hole)),
             }
-        };
-        replace(&mut self.before, before);
-        replace(&mut self.after, after);
-        self.end = end.map(str::to_owned);
+            rest = &rest[start + inside.len()..];
+        }
+        replace(&mut self.end, rest);
         true
     }
 
-    /// The text of an event that differs from the pattern in its strings alone.
-    pub(super) fn text<'d>(&self, data: &'d str) -> Option<Cow<'d, str>> {
-        let rest = data.strip_prefix(self.before.as_str())?;
-        let (text, after) = rest.split_at(string_end(rest)?);
-        let after = after.strip_prefix(self.after.as_str())?;
-        let same = match &self.end {
-            None => after.is_empty(),
-            Some(end) => {
-                let (padding, after) = after.split_at(string_end(after)?);
-                is_plain(padding) && after == end
+    /// What fills the holes of an event that differs from the pattern in nothing else.
+    pub(super) fn filling<'d>(&self, data: &'d str) -> Option<Filling<'d>> {
+        let mut filling = Filling { text: Cow::Borrowed(""), value: "" };
+        let mut rest = data;
+        for (before, hole) in &self.pieces {
+            rest = rest.strip_prefix(before.as_str())?;
+            let inside;
+            match hole {
+                Hole::Text => {
+                    let start = data.len() - rest.len();
+                    (inside, rest) = rest.split_at(string_end(rest)?);
+                    filling.text = if is_plain(inside) {
+                        Cow::Borrowed(inside)
+                    } else {
+                        serde_json::from_str(&data[start - 1..=start + inside.len()]).ok().map(Cow::Owned)?
+                    };
+                }
+                Hole::Padding => {
+                    (inside, rest) = rest.split_at(string_end(rest)?);
+                    if !is_plain(inside) {
+                        return None;
+                    }
+                }
+                Hole::Value => {
+                    filling.value = rest.strip_suffix(self.end.as_str())?;
+                    rest = &rest[filling.value.len()..];
+                }
             }
-        };
-        if !same {
-            return None;
         }
-        if is_plain(text) {
-            return Some(Cow::Borrowed(text));
-        }
-        let quoted = &data[self.before.len() - 1..=self.before.len() + text.len()];
-        serde_json::from_str(quoted).ok().map(Cow::Owned)
+        (rest == self.end).then_some(filling)
     }
 }
 
-/// Where `part` lies in `whole`, if it is a part of it, between quotes.
-fn place(whole: &str, part: &str) -> Option<usize> {
+/// Where `part` lies in `whole`, if it is a part of it, a string between its quotes.
+fn place(whole: &str, part: &str, hole: Hole) -> Option<usize> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
-    let quoted =
-        start > 0 && whole.as_bytes().get(start - 1) == Some(&b'"') && whole.as_bytes().get(start + part.len()) == Some(&b'"');
-    quoted.then_some(start)
+    let behind = whole.as_bytes().get(start + part.len())?;
+    let fits = hole == Hole::Value || start > 0 && whole.as_bytes()[start - 1] == b'"' && *behind == b'"';
+    fits.then_some(start)
 }
 
 /// The place of the quote that ends a JSON string.

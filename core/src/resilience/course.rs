@@ -1,17 +1,21 @@
 //! The course of a call through a list of models: which is asked next, how, and what came of each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::cooldown;
+use super::hedge::{self, Other};
+use super::order::order;
 use super::plan::{Mode, Task, continued, may_move_on};
 use crate::client::{Client, Errand};
 use crate::config::{RequestOptions, Retries};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::CallHooks;
 use crate::stream::ChatStream;
 use crate::telemetry::CallSpan;
-use crate::types::{AttemptReport, ChatCompletion, ChatCompletionRequest, FailedRoute, LegEvent, Str};
+use crate::types::{AttemptReport, ChatCompletionRequest, FailedRoute, LegEvent, Str, Usage};
 
 /// How often a list of one goes on with itself.
 const MOST_RETURNS: u32 = 3;
@@ -28,6 +32,7 @@ pub(crate) struct Course {
     options: RequestOptions,
     pub(crate) mode: Mode,
     span: CallSpan,
+    pub(crate) hooks: Option<Arc<CallHooks>>,
     started: Instant,
     /// The models still to be asked, in order.
     ahead: Vec<String>,
@@ -41,7 +46,7 @@ pub(crate) struct Course {
 }
 
 /// A leg that has begun: the stream, and what is told of it.
-pub(crate) struct Leg {
+pub(crate) struct Begun {
     pub stream: ChatStream,
     pub event: Option<LegEvent>,
     /// What of the answer so far the model was shown, and whether it was asked in words to go on.
@@ -50,7 +55,8 @@ pub(crate) struct Leg {
 }
 
 impl Course {
-    pub(crate) fn new(client: Client, request: &ChatCompletionRequest, options: &RequestOptions, span: CallSpan) -> Result<Self> {
+    pub(crate) fn new(client: Client, errand: &Errand<'_>) -> Result<Self> {
+        let Errand { request, options, .. } = *errand;
         let mut ahead = order(request.model.all(), &options.model_weights, options.sticky_key.as_deref());
         // A route that failed a moment ago is asked last.
         ahead.sort_by_key(|model| cooldown::is_cooling(&client.route_name(model)));
@@ -61,8 +67,9 @@ impl Course {
             request: request.clone(),
             options: options.clone(),
             mode,
-            span,
-            started: Instant::now(),
+            span: errand.span.clone(),
+            hooks: errand.hooks.cloned(),
+            started: errand.started,
             ahead,
             current: String::new(),
             returns: 0,
@@ -78,15 +85,15 @@ impl Course {
         task: Task,
         reason: Option<ErrorKind>,
         spent: Option<u64>,
-    ) -> (Box<Self>, Result<Leg>) {
+    ) -> (Box<Self>, Result<Begun>) {
         let result = self.next_leg(task, reason, spent).await;
         (self, result)
     }
 
-    async fn next_leg(&mut self, task: Task, mut reason: Option<ErrorKind>, spent: Option<u64>) -> Result<Leg> {
+    async fn next_leg(&mut self, task: Task, mut reason: Option<ErrorKind>, spent: Option<u64>) -> Result<Begun> {
         let mut asked_in_words = self.mode == Mode::UserTurn;
         loop {
-            let Some(model) = self.next_model().await else { return Err(self.all_failed()) };
+            let Some(mut model) = self.next_model().await else { return Err(self.all_failed()) };
             self.current.clone_from(&model);
             let mut as_prefill = !asked_in_words && (self.mode == Mode::Prefill || self.client.takes_prefill(&model));
             loop {
@@ -101,8 +108,13 @@ impl Course {
                     }
                 };
                 let is_first = self.reports.is_empty();
-                let started = self.started.elapsed().as_secs_f64();
-                let error = match self.ask(&model, &request).await {
+                let mut started = Instant::now();
+                let result = match self.hedge(&task) {
+                    Some(after) => self.hedged(&mut model, &request, after, &mut started, &mut reason).await,
+                    None => self.ask(&model, &request).await,
+                };
+                let started = self.since_start(started);
+                let error = match result {
                     Ok(stream) => {
                         cooldown::forget(&self.client.route_name(&model));
                         self.reports.push(AttemptReport {
@@ -119,9 +131,9 @@ impl Course {
                             _ => String::new(),
                         };
                         let event = reason.map(|reason| self.event(&task, mode, reason, &stream));
-                        return Ok(Leg { stream, event, shown, asked: mode == "user_turn" });
+                        return Ok(Begun { stream, event, shown, asked: mode == "user_turn" });
                     }
-                    Err(error) => error,
+                    Err(error) => self.with_route(error),
                 };
                 self.failed(&error, started);
                 reason.get_or_insert(error.kind());
@@ -154,6 +166,74 @@ impl Course {
         Some(self.request.model.first().to_owned())
     }
 
+    /// How long the first token is waited for before another route is asked beside this one.
+    fn hedge(&self, task: &Task) -> Option<Duration> {
+        let after = self.client.config().hedge_after.filter(|after| !after.is_zero());
+        after.filter(|_| *task == Task::Fresh && self.reports.is_empty() && !self.ahead.is_empty())
+    }
+
+    /// Asks a route, and the next one beside it when the first token is late. `model`, `started` and `reason` become those of the one
+    /// that is heard.
+    async fn hedged(
+        &mut self,
+        model: &mut String,
+        request: &ChatCompletionRequest,
+        after: Duration,
+        started: &mut Instant,
+        reason: &mut Option<ErrorKind>,
+    ) -> Result<ChatStream> {
+        let models = [model.clone(), self.ahead[0].clone()];
+        let outcome = {
+            let ask = |at: usize| Box::pin(self.ask(&models[at], request));
+            hedge::race(ask(0), after, || ask(1)).await
+        };
+        if outcome.asked[1].is_some() {
+            self.ahead.remove(0);
+        }
+        let lost = 1 - outcome.heard;
+        let lost_at = outcome.asked[lost].map_or(0.0, |at| self.since_start(at));
+        match outcome.other {
+            None => {}
+            Some(Other::Failed(error)) => {
+                self.current.clone_from(&models[lost]);
+                reason.get_or_insert(error.kind());
+                self.failed(&error, lost_at);
+            }
+            Some(Other::Late(stream)) => {
+                let report = self.late(&models[lost], stream.as_ref(), lost_at);
+                self.reports.push(report);
+                // It may still be needed.
+                self.ahead.insert(0, models[lost].clone());
+            }
+        }
+        model.clone_from(&models[outcome.heard]);
+        self.current.clone_from(model);
+        *started = outcome.asked[outcome.heard].unwrap_or(*started);
+        outcome.result
+    }
+
+    /// What is told of a route that was left because another spoke first.
+    fn late(&self, model: &str, stream: Option<&ChatStream>, started: f64) -> AttemptReport {
+        let (provider, model) = self.client.names_of(model);
+        let answer = stream.map(ChatStream::completion).unwrap_or_default();
+        AttemptReport {
+            provider,
+            model,
+            request_id: stream.and_then(|stream| stream.request_id().map(Str::from)),
+            error: Some(ErrorKind::Cancelled.as_str().into()),
+            message: Some("another route spoke first".to_owned()),
+            started,
+            seconds: self.started.elapsed().as_secs_f64() - started,
+            cost: answer.literllm.as_ref().and_then(|meta| meta.cost),
+            usage: answer.usage,
+            ..AttemptReport::default()
+        }
+    }
+
+    fn since_start(&self, at: Instant) -> f64 {
+        at.saturating_duration_since(self.started).as_secs_f64()
+    }
+
     /// Asks the route that was asked last once more, anew.
     pub(crate) fn come_back(&mut self) {
         self.ahead.insert(0, self.current.clone());
@@ -165,19 +245,20 @@ impl Course {
             // The next route is a better second try than the same one.
             options.retries = Retries { max_retries: Some(0), ..options.retries };
         }
-        let errand = Errand { request, model, options: &options, span: &self.span, stream: true, started: self.started };
+        let (span, hooks) = (&self.span, self.hooks.as_ref());
+        let errand = Errand { request, model, options: &options, span, stream: true, started: self.started, hooks };
         self.client.stream(&errand).await
     }
 
     /// A leg has ended, well or not: what it cost is known now.
-    pub(crate) fn leg_over(&mut self, answer: &ChatCompletion, characters: u64, error: Option<&Error>) {
+    pub(crate) fn leg_over(&mut self, usage: Option<&Usage>, cost: Option<f64>, characters: u64, error: Option<&Error>) {
         let started = self.reports.last().map_or(0.0, |report| report.started);
         let seconds = self.started.elapsed().as_secs_f64() - started;
         if let Some(report) = self.reports.last_mut() {
             report.seconds = seconds;
             report.characters = characters;
-            report.cost = answer.literllm.as_ref().and_then(|meta| meta.cost);
-            report.usage.clone_from(&answer.usage);
+            report.cost = cost;
+            report.usage = usage.cloned().map(Box::new);
             report.error = error.map(|error| error.kind().as_str().into());
             report.message = error.map(|error| error.message().to_owned());
         }
@@ -199,6 +280,14 @@ impl Course {
             ..AttemptReport::default()
         });
         self.remember(error);
+    }
+
+    /// An error that came before there was a route names what was asked for.
+    fn with_route(&self, error: Error) -> Error {
+        match self.current.split_once('/') {
+            Some((provider, model)) => error.with_route(&provider.into(), &model.into()),
+            None => error,
+        }
     }
 
     fn remember(&mut self, error: &Error) {
@@ -245,39 +334,6 @@ impl Course {
     }
 }
 
-/// The models in the order in which they are asked: as listed, or by weighted chance, which a sticky key fixes.
-fn order(models: &[String], weights: &[f64], sticky: Option<&str>) -> Vec<String> {
-    if weights.is_empty() {
-        return models.to_vec();
-    }
-    let mut state = sticky.map_or_else(chance_seed, seed_of);
-    let mut left: Vec<(usize, f64)> =
-        (0..models.len()).map(|at| (at, weights.get(at).copied().filter(|weight| *weight > 0.0).unwrap_or(0.0))).collect();
-    let mut ordered = Vec::new();
-    while !left.is_empty() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        #[allow(clippy::cast_precision_loss)]
-        let chance = (state >> 11) as f64 / (1u64 << 53) as f64;
-        let mut point = chance * left.iter().map(|(_, weight)| weight).sum::<f64>();
-        let at = left.iter().position(|(_, weight)| {
-            point -= weight;
-            point < 0.0
-        });
-        ordered.push(models[left.remove(at.unwrap_or(0)).0].clone());
-    }
-    ordered
-}
-
-fn seed_of(key: &str) -> u64 {
-    // FNV-1a: the same in every process and version.
-    key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-fn chance_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
 /// Marks the last message as one to go on from, where a host wants that said.
 pub(crate) fn mark_prefill(
     request: &mut ChatCompletionRequest,
@@ -289,22 +345,5 @@ pub(crate) fn mark_prefill(
     }
     for (name, value) in fields {
         request.extra.insert(name.clone(), value.clone());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_choose_by_chance_and_a_sticky_key_always_the_same() {
-        let models = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
-        assert_eq!(order(&models, &[], None), models);
-        assert_eq!(order(&models, &[0.0, 0.0, 1.0], None)[0], "c");
-        let sticky = order(&models, &[1.0, 1.0, 1.0], Some("user-7"));
-        assert!((0..20).all(|_| order(&models, &[1.0, 1.0, 1.0], Some("user-7")) == sticky));
-        let firsts: std::collections::BTreeSet<String> =
-            (0..200).map(|_| order(&models, &[1.0, 1.0, 1.0], None).remove(0)).collect();
-        assert_eq!(firsts.len(), 3);
     }
 }

@@ -57,6 +57,19 @@ impl Clock {
         }
     }
 
+    /// One that nothing runs against.
+    pub(super) fn stopped() -> Self {
+        Self {
+            first_token: None,
+            idle: None,
+            total: None,
+            phase: Phase::Idle,
+            waited: Duration::ZERO,
+            waiting: None,
+            timer: None,
+        }
+    }
+
     pub(crate) fn awaits_first_token(&self) -> bool {
         self.phase == Phase::FirstToken
     }

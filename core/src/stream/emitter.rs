@@ -276,6 +276,10 @@ impl Emitter {
         known.and_then(|choice| choice.message.content.as_ref()).map_or("", |content| content.as_text())
     }
 
+    pub(crate) fn wants_usage(&self) -> bool {
+        self.wants_usage
+    }
+
     pub(crate) fn is_proven(&self) -> bool {
         self.proven
     }

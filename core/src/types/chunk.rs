@@ -44,7 +44,8 @@ record! {
     pub struct FailedRoute {
         pub provider: Str,
         pub model: Str,
-        pub kind: Str,
+        /// The error's kind.
+        pub kind as "kind": Str,
         pub message: String,
     }
 }

@@ -121,12 +121,13 @@ macro_rules! always_present {
 }
 always_present!(String, bool, u32, u64, i64, f64, super::Str, super::Role, super::FinishReason, Value);
 
-/// Declares a wire struct. `= always` writes a field even when it is `None` or empty; `as "name"` writes a constant `object`.
+/// Declares a wire struct. `= always` writes a field even when it is `None` or empty; `as "name"` after the struct writes a constant
+/// `object`, and after a field is its name in JSON, where that is not its own (or `type`, for `kind`).
 macro_rules! record {
     (
         $(#[$meta:meta])*
         pub struct $name:ident $(as $object:literal)? {
-            $( $(#[$field_meta:meta])* pub $field:ident : $ty:ty $(= $always:ident)? ),* $(,)?
+            $( $(#[$field_meta:meta])* pub $field:ident $(as $wire:literal)? : $ty:ty $(= $always:ident)? ),* $(,)?
         }
     ) => {
         $(#[$meta])*
@@ -153,7 +154,7 @@ macro_rules! record {
                 $(map.serialize_entry("object", $object)?;)?
                 $(
                     if record!(@present $(($always))? self.$field.is_present()) {
-                        map.serialize_entry(record!(@name $field), &self.$field)?;
+                        map.serialize_entry(record!(@name $field $($wire)?), &self.$field)?;
                     }
                 )*
                 self.extra.write(&mut map)?;
@@ -173,10 +174,10 @@ macro_rules! record {
                         let mut record = $name::default();
                         while let Some(key) = map.next_key::<$crate::types::Key<'de>>()? {
                             match key.as_str() {
-                                $(record!(@name $field) => {
+                                $(record!(@name $field $($wire)?) => {
                                     record.$field = map
                                         .next_value::<Option<$ty>>()
-                                        .map_err(|error| serde::de::Error::custom(format_args!("{}: {error}", record!(@name $field))))?
+                                        .map_err(|error| serde::de::Error::custom(format_args!("{}: {error}", record!(@name $field $($wire)?))))?
                                         .unwrap_or_default();
                                 })*
                                 $("object" => { let _ = $object; map.next_value::<serde::de::IgnoredAny>()?; })?
@@ -195,6 +196,22 @@ macro_rules! record {
     };
     (@present (always) $test:expr) => { true };
     (@present $test:expr) => { $test };
+    (@name $field:ident $wire:literal) => { $wire };
     (@name kind) => { "type" };
     (@name $field:ident) => { stringify!($field) };
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::types::{FailedRoute, ToolCall};
+
+    #[test]
+    fn a_kind_is_a_type_on_the_wire_unless_the_field_says_otherwise() {
+        let route = FailedRoute { kind: "server".into(), ..FailedRoute::default() };
+        let json = serde_json::to_value(&route).expect("JSON");
+        assert_eq!(json["kind"], "server");
+        assert_eq!(serde_json::from_value::<FailedRoute>(json).expect("a route"), route);
+        let call = ToolCall { kind: Some("function".into()), ..ToolCall::default() };
+        assert_eq!(serde_json::to_value(&call).expect("JSON")["type"], "function");
+    }
 }

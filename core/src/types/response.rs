@@ -40,6 +40,8 @@ record! {
         pub headers: Option<HashMap<String, String>>,
         /// US dollars, where the catalogue knows the model's price; never a guess.
         pub cost: Option<f64>,
+        /// Whether the answer was kept from an earlier call; it cost nothing then.
+        pub cached: Option<bool>,
         /// Every route that was asked, in order, where `model` is a list.
         pub attempts: Vec<AttemptReport>,
     }

@@ -6,6 +6,7 @@ use uniffi::deps::anyhow;
 
 use super::{Extra, FinishReason, Models, Role, Stop, Str};
 use crate::auth::{Credential, TokenProvider};
+use crate::hooks::Hooks;
 use crate::providers::catalog::Host;
 
 /// Any JSON value, as its text.
@@ -14,6 +15,8 @@ type JsonText = Value;
 type JsonObjectText = Map<String, Value>;
 /// A number of bytes or of things.
 type Size = usize;
+/// What a configuration says of hooks: nothing. The name `Hooks` is the languages' own.
+type NoHooks = Hooks;
 /// A key. It crosses inwards only.
 type Secret = SecretString;
 
@@ -45,13 +48,9 @@ uniffi::custom_type!(Extra, String, {
     try_lift: |text| if text.is_empty() { Ok(Extra::default()) } else { parse::<JsonObjectText>(&text).map(Extra::from) },
 });
 
-// One model is its name, several are a JSON list of names.
+// One model is its name, a list of them is a JSON list of names, also where it has one.
 uniffi::custom_type!(Models, String, {
-    lower: |models| match models.all() {
-        [] => String::new(),
-        [one] => one.clone(),
-        several => serde_json::json!(several).to_string(),
-    },
+    lower: |models| if models.is_list() { serde_json::json!(models.all()).to_string() } else { models.first().to_owned() },
     try_lift: |text| if text.starts_with('[') { parse::<Vec<String>>(&text).map(Models::from) } else { Ok(Models::from(text)) },
 });
 
@@ -73,6 +72,12 @@ uniffi::custom_type!(TokenProvider, String, {
         let token = SecretString::from(token);
         Ok(TokenProvider::new(move || std::future::ready(Ok(Credential::bearer(token.clone(), None)))))
     },
+});
+
+// Hooks are given to a client where it is made: none come with a configuration.
+uniffi::custom_type!(NoHooks, String, {
+    lower: |_hooks| String::new(),
+    try_lift: |text| if text.is_empty() { Ok(NoHooks::default()) } else { Err(anyhow::anyhow!("hooks are no text; give them to the client where it is made")) },
 });
 
 // A host is described by JSON, as in the catalogue.

@@ -52,6 +52,8 @@ pub(crate) struct Pacing {
     pub linger: Option<Duration>,
     pub split: Option<usize>,
     pub withhold: Option<u64>,
+    /// Each chunk says when it was sent.
+    pub stamp: bool,
     pub gzip: bool,
     pub crlf: bool,
 }
@@ -135,6 +137,7 @@ impl Behaviour {
             "linger" => pacing.linger = Some(millis(key, value)?),
             "split" => pacing.split = Some(number::<usize>(key, value)?.max(1)),
             "withhold" => pacing.withhold = Some(number(key, value)?),
+            "stamp" => pacing.stamp = flag(key, value)?,
             "gzip" => pacing.gzip = flag(key, value)?,
             "crlf" => pacing.crlf = flag(key, value)?,
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::behaviour::{ErrorText, Faults, Pacing};
 use crate::journal::{Exchange, Outcome, Presence};
+use crate::script::FIRST_FILLER;
 use crate::server::Connection;
 
 /// Frames are handed over in blocks of about this size unless the request wants them apart.
@@ -332,6 +333,16 @@ impl Reply {
     }
 }
 
+/// Now, in place of what stands behind the number of a made text's delta.
+fn stamped(frame: &[u8]) -> Bytes {
+    let Some(at) = frame.windows(FIRST_FILLER.len()).position(|window| window == FIRST_FILLER.as_bytes()) else {
+        return Bytes::copy_from_slice(frame);
+    };
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let stamp = format!(" {:020}", i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec));
+    Bytes::from([&frame[..at], stamp.as_bytes(), &frame[at + FIRST_FILLER.len()..]].concat())
+}
+
 /// Every line end as CRLF, also where some are already.
 fn with_crlf(text: &[u8]) -> Vec<u8> {
     let mut changed = Vec::with_capacity(text.len() + 8);
@@ -396,7 +407,10 @@ impl Body for Reply {
                 continue;
             }
             if this.frames.len() > 0 {
-                let (count, bytes) = this.frames.take(limit);
+                let (count, mut bytes) = this.frames.take(limit);
+                if this.pacing.stamp {
+                    bytes = stamped(&bytes);
+                }
                 this.set_block(count, bytes);
                 continue;
             }

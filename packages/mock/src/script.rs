@@ -183,13 +183,16 @@ fn made_piece(piece: usize, length: usize) -> String {
     text
 }
 
+/// What stands behind the number of a made text's delta.
+pub(crate) const FIRST_FILLER: &str = " lamp";
+
 fn write_made_piece(piece: usize, length: usize, out: &mut String) {
     use std::fmt::Write;
     const FILLER: &str = " lamp fog bell shore rock harbour deck captain number night week light line evening ships home ";
     out.clear();
     let _ = write!(out, " {piece}");
     if length == 0 {
-        out.push_str(&FILLER[..5]);
+        out.push_str(FIRST_FILLER);
         return;
     }
     while out.len() < length {

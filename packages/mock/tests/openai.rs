@@ -464,6 +464,19 @@ async fn a_reader_that_stops_stops_the_mock() {
 }
 
 #[tokio::test]
+async fn chunks_say_when_they_were_sent() {
+    let mock = Mock::start(Options::default()).await.expect("a port is free");
+    let (text, _) = received(ask(&mock, "chunks=3; pace=5; stamp=1").await).await;
+    let stamps: Vec<u64> = text
+        .split(|character: char| !character.is_ascii_digit())
+        .filter(|digits| digits.len() == 20)
+        .map(|digits| digits.parse().expect("20 digits"))
+        .collect();
+    assert_eq!(stamps.len(), 3, "{text}");
+    assert!(stamps[0] > 0 && stamps[0] < stamps[1] && stamps[1] < stamps[2], "{stamps:?}");
+}
+
+#[tokio::test]
 async fn client_certificates_are_asked_for() {
     let mock = Mock::start(Options { tls: true, client_certificates: true, ..Options::default() }).await.expect("a port is free");
     client();

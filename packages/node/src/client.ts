@@ -1,6 +1,7 @@
 import { errorHere, errorOf, LlmError } from "./errors";
+import { ask, type Hook, stagesOf } from "./hooks";
 import { answerOf, inbox, refusedBy } from "./inbox";
-import { type NativeClient, native } from "./native";
+import { type NativeClient, type NativeQuestions, native } from "./native";
 import { type CallOptions, type ClientOptions, type Token, toCallOptions, toConfig } from "./options";
 import { ChatStream } from "./stream";
 import type { ChatCompletion, ChatCompletionRequest } from "./types";
@@ -12,28 +13,22 @@ export class LlmClient {
 
   /** Without options, keys and base URLs come from the usual variables, such as `OPENAI_API_KEY`. */
   constructor(options: ClientOptions = {}) {
-    const providers = options.tokenProviders ?? {};
-    const names = Object.keys(providers);
-    this.#blockable = names.length === 0;
+    const { tokenProviders = {}, hooks = [] } = options;
+    const list = Array.isArray(hooks) ? hooks : [hooks];
+    const providers = Object.keys(tokenProviders);
+    this.#blockable = providers.length === 0 && list.length === 0;
     try {
       if (this.#blockable) {
         this.#native = new native.Client(toConfig(options));
         return;
       }
-      // The engine holds this function, and the client the engine: held firmly, neither would ever be collected.
-      let self: WeakRef<NativeClient>;
-      const giveToken = async (number: number, provider: string) => {
-        try {
-          const { token, expiresAt } = await (providers[provider] as () => Token | Promise<Token>)();
-          self.deref()?.supplyToken(number, token, expiresAt === undefined ? undefined : Number(expiresAt));
-        } catch (error) {
-          self
-            .deref()
-            ?.supplyToken(number, undefined, undefined, error instanceof Error ? error.message : String(error));
-        }
+      const questions = new native.Questions();
+      // The engine holds this function: it must not hold the client, or neither would ever be collected.
+      const asked = (number: number, hook: number | null | undefined, text: string) => {
+        if (hook == null) giveToken(questions, number, tokenProviders[text]);
+        else giveAnswer(questions, number, ask(list[hook] as Hook, text));
       };
-      this.#native = new native.Client(toConfig(options), names, giveToken);
-      self = new WeakRef(this.#native);
+      this.#native = new native.Client(toConfig(options), questions, asked, providers, list.map(stagesOf));
     } catch (error) {
       throw error instanceof Error && error.message.startsWith("{") ? errorOf(error.message) : error;
     }
@@ -62,4 +57,21 @@ function textOf(request: ChatCompletionRequest): string {
   } catch (error) {
     throw error instanceof LlmError ? error : errorHere("invalid_request", `the request is no JSON: ${error}`, error);
   }
+}
+
+async function giveToken(
+  questions: NativeQuestions,
+  number: number,
+  provider?: () => Token | Promise<Token>,
+): Promise<void> {
+  try {
+    const { token, expiresAt } = await (provider as () => Token | Promise<Token>)();
+    questions.answerToken(number, token, expiresAt === undefined ? undefined : Number(expiresAt));
+  } catch (error) {
+    questions.answerToken(number, undefined, undefined, error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function giveAnswer(questions: NativeQuestions, number: number, answer: string | Promise<string>): Promise<void> {
+  questions.answerHook(number, typeof answer === "string" ? answer : await answer);
 }

@@ -19,8 +19,8 @@ export type ErrorKind =
   | "all_failed"
   | "panic";
 
-/** The engine's error as JSON. */
-interface Fields {
+/** @internal The engine's error as JSON. */
+export interface Fields {
   kind: ErrorKind;
   message: string;
   provider: string | null;
@@ -62,7 +62,7 @@ export class LlmError extends Error {
 
   /** @internal */
   constructor(fields: Fields, cause?: unknown) {
-    const causes = (fields.causes ?? []).map((fields) => toError(fields));
+    const causes = (fields.causes ?? []).map((fields) => errorFrom(fields));
     super(fields.message, cause === undefined && causes.length === 0 ? undefined : { cause: cause ?? causes.at(-1) });
     this.kind = fields.kind;
     this.provider = fields.provider ?? undefined;
@@ -137,13 +137,14 @@ const classes: Record<ErrorKind, new (fields: Fields, cause?: unknown) => LlmErr
 for (const made of Object.values(classes)) made.prototype.name = made.name;
 CancelledError.prototype.name = "AbortError";
 
-function toError(fields: Fields, cause?: unknown): LlmError {
+/** @internal The error that the engine tells as an object. */
+export function errorFrom(fields: Fields, cause?: unknown): LlmError {
   return new (classes[fields.kind] ?? LlmError)(fields, cause);
 }
 
 /** @internal The error that the engine tells as JSON. */
 export function errorOf(json: string, cause?: unknown): LlmError {
-  return toError(JSON.parse(json) as Fields, cause);
+  return errorFrom(JSON.parse(json) as Fields, cause);
 }
 
 /** @internal The error of a call that this side refuses or gives up. */
@@ -157,5 +158,5 @@ export function errorHere(kind: ErrorKind, message: string, cause?: unknown): Ll
     code: null,
     param: null,
   };
-  return toError({ ...nothing, kind, message, body: null, retryable: false, partial: null }, cause);
+  return errorFrom({ ...nothing, kind, message, body: null, retryable: false, partial: null }, cause);
 }

@@ -27,7 +27,18 @@ export {
   TimeoutError,
   TruncatedError,
 } from "./errors";
-export type { CallOptions, ClientOptions, Host, Retries, Timeouts, Token } from "./options";
-export { ChatStream } from "./stream";
+export type { Hook, HookContext, HookError } from "./hooks";
+export type {
+  CacheOptions,
+  CallOptions,
+  ClientOptions,
+  Host,
+  Limit,
+  Quirks,
+  Retries,
+  Timeouts,
+  Token,
+} from "./options";
+export { type ByteStream, ChatStream } from "./stream";
 export { jsonSchema, type Schema, type TypedFormat, type TypedTool, tool } from "./tools";
 export type * from "./types";

@@ -1,14 +1,17 @@
 /** Loads the engine: the one binary among `prebuilds` that fits this machine. */
 
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 export interface Native {
   Inbox: new (onReady: (numbers: number[]) => void) => NativeInbox;
+  Questions: new () => NativeQuestions;
   Client: new (
     config: string,
+    questions?: NativeQuestions,
+    ask?: (number: number, hook: number | null | undefined, text: string) => void,
     providers?: string[],
-    giveToken?: (number: number, provider: string) => void,
+    hooks?: string[][],
   ) => NativeClient;
 }
 
@@ -20,7 +23,12 @@ export interface NativeInbox {
 export interface NativeClient {
   chat(inbox: NativeInbox, request: string, options?: string): NativeCall;
   chatStream(inbox: NativeInbox, request: string, options?: string): NativeCall;
-  supplyToken(number: number, token?: string, expiresAt?: number, failure?: string): void;
+}
+
+/** Takes the answers to what the engine asks. */
+export interface NativeQuestions {
+  answerToken(number: number, token?: string, expiresAt?: number, failure?: string): void;
+  answerHook(number: number, answer: string): void;
 }
 
 /** A call in flight; what its polls give is told in `bindings/node/src/call.rs`. */
@@ -40,6 +48,13 @@ function platform(): string {
 }
 
 function isMusl(): boolean {
+  try {
+    // It says so in its text; the report below takes longer than all else at loading.
+    const ldd = readFileSync("/usr/bin/ldd", "latin1");
+    if (/musl|GNU C Library/.test(ldd)) return ldd.includes("musl");
+  } catch {
+    // Not every system has one.
+  }
   const report = process.report;
   if (!report) return false;
   // The report would otherwise ask the network for names.

@@ -1,5 +1,6 @@
 /** What a client and a call can be told, in JavaScript's case and milliseconds, and how the engine hears it. */
 
+import type { Hook } from "./hooks";
 import type { StreamFallbackMode } from "./types";
 
 /** A host that speaks OpenAI's dialect and is not in the engine's catalogue. */
@@ -14,14 +15,65 @@ export interface Host {
   keyPrefixes?: string[];
   /** It runs on this machine and needs no key. */
   local?: boolean;
-  quirks?: Record<string, unknown>;
+  quirks?: Quirks;
+  /** The document that says so. */
   source?: string;
+}
+
+/** Where a host departs from OpenAI. */
+export interface Quirks {
+  /** Under which of its names it takes the output limit; unset: as the caller wrote it. */
+  maxTokensField?: string;
+  /** Request fields that it refuses. */
+  unsupported?: string[];
+  /** It refuses `stream_options`. */
+  noStreamOptions?: boolean;
+  /** It knows no `developer` role. */
+  noDeveloperRole?: boolean;
+  /** It refuses `name` in messages. */
+  noMessageName?: boolean;
+  /** It turns a temperature of 0 into another; the smallest one it takes is sent. */
+  clampTemperatureZero?: boolean;
+  /** Its `completion_tokens` leave out reasoning. */
+  reasoningExcludedFromCompletion?: boolean;
+  /** It is known to end a whole answer with neither `[DONE]` nor a finish reason. */
+  lenientEnd?: boolean;
+  /** It goes on from a trailing assistant message. */
+  prefill?: boolean;
+  /** The field that marks such a message. */
+  prefillMark?: string;
+  /** The base URL to be used with such a message. */
+  prefillBaseUrl?: string;
+  /** Request fields to be set with such a message. */
+  prefillFields?: Record<string, unknown>;
+  extraHeaders?: Record<string, string>;
 }
 
 /** A token for a provider. Without `expiresAt` (milliseconds since 1970, or a date) it is asked for again with every request. */
 export interface Token {
   token: string;
   expiresAt?: number | Date;
+}
+
+/** What may be asked of a provider, or of one of its models. Each count is without limit unless set. */
+export interface Limit {
+  provider: string;
+  /** As the provider names it. Unset: all of them together. */
+  model?: string;
+  /** In any minute. */
+  requestsPerMinute?: number;
+  /** In any minute, prompts and answers together: estimated before, corrected by the provider's count after. */
+  tokensPerMinute?: number;
+  /** At the same time. */
+  concurrency?: number;
+}
+
+/** How many answers are kept, and how long. */
+export interface CacheOptions {
+  /** 1,000 unless set. */
+  maxEntries?: number;
+  /** In milliseconds. Five minutes unless set; 0 is without end. */
+  ttl?: number | null;
 }
 
 /** Deadlines in milliseconds; `null` or 0 switches one off. */
@@ -53,13 +105,28 @@ export interface ClientOptions extends Timeouts, Retries {
   /** The provider that `apiKey` and `baseUrl` belong to, and that a model without a prefix is asked of. */
   provider?: string;
   /** Keys by provider. */
-  apiKeys?: Record<string, string>;
+  apiKeys?: Record<string, string | undefined>;
   /** Base URLs by provider. */
-  baseUrls?: Record<string, string>;
+  baseUrls?: Record<string, string | undefined>;
   /** What providers need to be told beside key and address, by provider and name: `{ vertex_ai: { project: "…" } }`. */
-  settings?: Record<string, Record<string, string>>;
+  settings?: Record<string, Record<string, string | undefined>>;
   /** Your own sources of tokens, by provider. A client that has one is read with `for await` only. */
   tokenProviders?: Record<string, () => Token | Promise<Token>>;
+  /** Several keys of a provider, used in turn; one that is refused or limited rests while the others serve. */
+  keyPools?: Record<string, string[]>;
+  /** What may be asked of providers and models; calls wait their turn. */
+  limits?: Limit[];
+  /** Keeps answers in memory for requests that are exactly the same. Off unless set. */
+  cache?: CacheOptions | null;
+  /**
+   * In a list of models: how long the first one may be silent, in milliseconds, before the second is asked beside it; the first to speak is
+   * heard, and the other is left. Off unless set.
+   */
+  hedgeAfter?: number | null;
+  /** One event for each call in the engine's log (`LITERLLM_LOG=info`), with its model, tokens, cost, seconds and ending. */
+  logCalls?: boolean;
+  /** What is put around every call, asked in this order. A client that has any is read with `for await` only. */
+  hooks?: Hook | Hook[];
   /** OpenAI-compatible hosts beside those that the engine knows. */
   hosts?: Host[];
   /** Headers sent with every request. */
@@ -74,6 +141,8 @@ export interface ClientOptions extends Timeouts, Retries {
   http1Only?: boolean;
   /** HTTP/2 without negotiation, also over plain `http`. */
   http2Only?: boolean;
+  /** How many streams an HTTP/2 connection carries before another is opened. 8 unless set. */
+  streamsPerConnection?: number;
   /** Leave out what a provider cannot do, rather than refuse the request. */
   dropUnsupported?: boolean;
   /** How answers that break off are gone on with, where `model` is a list: `auto` unless set. */
@@ -92,7 +161,7 @@ export interface CallOptions extends Timeouts, Retries {
   dropUnsupported?: boolean;
   /** Chooses the order of a list of models by chance, each weighing as much; unset: the order of the list. */
   modelWeights?: number[];
-  /** The same key has the same order each time (a user or a conversation, say). */
+  /** With `modelWeights`: the same key has the same order each time (a user or a conversation, say). */
   stickyKey?: string;
   /** Its abort closes the connection at once. */
   signal?: AbortSignal;
@@ -106,13 +175,15 @@ const durations = new Set([
   "cooldown",
   "retryBaseDelay",
   "retryMaxDelay",
+  "hedgeAfter",
+  "ttl",
 ]);
 /** Their values' names are the caller's own. */
-const maps = new Set(["apiKeys", "baseUrls", "settings", "headers"]);
+const maps = new Set(["apiKeys", "keyPools", "baseUrls", "settings", "headers", "prefillFields", "extraHeaders"]);
 
 /** The options as the engine's JSON; what only this side knows is left out. */
 export function toConfig(options: ClientOptions): string {
-  const { tokenProviders: _, ...config } = options;
+  const { tokenProviders: _, hooks: __, ...config } = options;
   return JSON.stringify(snakeCased(config));
 }
 

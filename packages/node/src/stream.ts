@@ -1,16 +1,17 @@
 import { setMaxListeners } from "node:events";
 import { errorOf, type LlmError } from "./errors";
-import { awaitCall, forget, isError } from "./inbox";
+import { awaitCall, close, forget, isError } from "./inbox";
 import type { NativeCall } from "./native";
 import type { ChatCompletion, ChatCompletionChunk } from "./types";
 
 /** What the engine hands over: a whole chunk; or one that is as the last whole one, but says only this text, or only this reasoning. */
 type Item = ChatCompletionChunk | string | [string];
 
-interface Waiter {
-  resolve(result: IteratorResult<ChatCompletionChunk, undefined>): void;
-  reject(error: LlmError): void;
-}
+/** Bytes for a web framework, or for `pipeline` of `node:stream`. */
+export type ByteStream = ReadableStream<Uint8Array> & AsyncIterable<Uint8Array>;
+
+type Resolve = (result: IteratorResult<ChatCompletionChunk, undefined>) => void;
+type Reject = (error: LlmError) => void;
 
 /** What a stream that was collected leaves at its signal. */
 const forgotten = new FinalizationRegistry<{ signal: AbortSignal; onAbort: () => void }>(({ signal, onAbort }) =>
@@ -30,13 +31,17 @@ export class ChatStream
   implements AsyncIterable<ChatCompletionChunk>, Iterable<ChatCompletionChunk>, AsyncDisposable, Disposable
 {
   readonly #call: NativeCall;
+  readonly #number: number;
   readonly #signal: AbortSignal | undefined;
   readonly #blockable: boolean;
   #items: Item[] = [];
   #at = 0;
   /** The last whole chunk, without what it said. */
   #head: ChatCompletionChunk | undefined;
-  #waiters: Waiter[] = [];
+  /** Who waits for the next chunk, and who for those after it. A thousand streams wait at once: none pays for a list it does not need. */
+  #resolve: Resolve | undefined;
+  #reject: Reject | undefined;
+  #more: [Resolve, Reject][] = [];
   #over = false;
   #error: LlmError | undefined;
   /** Whether the error has been thrown by the iteration. */
@@ -49,6 +54,7 @@ export class ChatStream
 
   private constructor(call: NativeCall, signal: AbortSignal | undefined, blockable: boolean) {
     this.#call = call;
+    this.#number = call.number;
     this.#signal = signal;
     this.#blockable = blockable;
     this.#wake = this.#advance;
@@ -68,8 +74,8 @@ export class ChatStream
     const stream = new ChatStream(call, signal, blockable);
     return new Promise((resolve, reject) => {
       stream.#wake = () => {
-        if (!stream.#poll()) return awaitCall(call.number, stream.#wake);
-        forget(call.number);
+        if (!stream.#poll()) return awaitCall(stream.#number, stream.#wake);
+        forget(stream.#number);
         stream.#wake = stream.#advance;
         if (stream.#error) reject(stream.#error);
         else resolve(stream);
@@ -81,11 +87,20 @@ export class ChatStream
   /** The next chunk. */
   next(): Promise<IteratorResult<ChatCompletionChunk, undefined>> {
     if (this.#at < this.#items.length) return Promise.resolve({ done: false, value: this.#take() });
-    return new Promise((resolve, reject) => {
-      if (this.#waiters.length === 0 && this.#poll()) this.#settle({ resolve, reject });
-      else if (this.#waiters.push({ resolve, reject }) === 1) awaitCall(this.#call.number, this.#advance);
-    });
+    return new Promise(this.#ask);
   }
+
+  #ask = (resolve: Resolve, reject: Reject): void => {
+    if (this.#resolve) {
+      this.#more.push([resolve, reject]);
+    } else if (this.#poll()) {
+      this.#settle(resolve, reject);
+    } else {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      awaitCall(this.#number, this.#advance);
+    }
+  };
 
   [Symbol.asyncIterator](): AsyncIterableIterator<ChatCompletionChunk, undefined> {
     this.#reading = true;
@@ -105,13 +120,13 @@ export class ChatStream
   [Symbol.iterator](): IterableIterator<ChatCompletionChunk, undefined> {
     if (!this.#blockable) {
       throw new TypeError(
-        "this client has token providers in JavaScript, which a plain for…of would wait for without end; use `for await`",
+        "this client has hooks or token providers in JavaScript, which a plain for…of would keep from running; use `for await`",
       );
     }
     this.#reading = true;
     const iterator: IterableIterator<ChatCompletionChunk, undefined> = {
       next: () => {
-        if (this.#waiters.length > 0) throw new TypeError("the stream is being read with `for await` already");
+        if (this.#resolve) throw new TypeError("the stream is being read with `for await` already");
         if (this.#at === this.#items.length && !this.#over) this.#receive(this.#call.wait());
         if (this.#at < this.#items.length) return { done: false, value: this.#take() };
         if (!this.#error || this.#told) return END;
@@ -134,13 +149,18 @@ export class ChatStream
    */
   async finalResponse(): Promise<ChatCompletion> {
     if (this.#reading) {
-      if (!this.#over) await new Promise<void>((resolve) => this.#whenOver.push(resolve));
+      await this.#end();
     } else {
       this.#reading = true;
       while (!this.#over) await this.#batch();
     }
     if (this.#error) throw this.#error;
     return this.currentResponse();
+  }
+
+  /** Waits until the stream is over, whoever reads it. */
+  async #end(): Promise<void> {
+    if (!this.#over) await new Promise<void>((resolve) => this.#whenOver.push(resolve));
   }
 
   /** The answer so far: what the engine has read of it, which may be a little more than the loop has seen. */
@@ -155,12 +175,17 @@ export class ChatStream
     this.#items = [];
     this.#at = 0;
     this.#wake();
-    if (this.#wake !== this.#advance) return;
-    // Where nobody reads, the end is to be known all the same, and what came before it is wanted no more.
-    while (!this.#over && this.#poll());
-    this.#items = [];
-    this.#at = 0;
+    if (this.#wake === this.#advance && !this.#resolve) this.#drain();
   }
+
+  /** Where nobody reads, the end is to be known all the same, hooks be told of it, and what comes before it is wanted no more. */
+  #drain = (): void => {
+    while (!this.#over && this.#poll()) {
+      this.#items = [];
+      this.#at = 0;
+    }
+    if (!this.#over) awaitCall(this.#number, this.#drain);
+  };
 
   [Symbol.dispose](): void {
     this.abort();
@@ -168,15 +193,16 @@ export class ChatStream
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.abort();
+    await this.#end();
   }
 
   /** The chunks as bytes, one JSON object a line. Cancelling it closes the connection. */
-  toReadableStream(): ReadableStream<Uint8Array> {
+  toReadableStream(): ByteStream {
     return this.#bytes((chunk) => `${JSON.stringify(chunk)}\n`);
   }
 
   /** The chunks as server-sent events, as OpenAI sends them, for a web framework to return. */
-  toResponse(init: ResponseInit = {}): Response {
+  toResponse(init: ResponseInit = {}): Response & { readonly body: ByteStream } {
     const headers = new Headers(init.headers);
     const defaults = {
       "content-type": "text/event-stream; charset=utf-8",
@@ -190,14 +216,10 @@ export class ChatStream
       ({ kind, message, status, code }) =>
         `data: ${JSON.stringify({ error: { message, type: kind, code: code ?? null, status } })}\n\n`,
     );
-    return new Response(body, { ...init, headers });
+    return new Response(body, { ...init, headers }) as Response & { readonly body: ByteStream };
   }
 
-  #bytes(
-    write: (chunk: ChatCompletionChunk) => string,
-    end = "",
-    failure?: (error: LlmError) => string,
-  ): ReadableStream<Uint8Array> {
+  #bytes(write: (chunk: ChatCompletionChunk) => string, end = "", failure?: (error: LlmError) => string): ByteStream {
     this.#reading = true;
     const encoder = new TextEncoder();
     return new ReadableStream(
@@ -238,16 +260,20 @@ export class ChatStream
   }
 
   #receive(text: string): void {
-    if (text === "") this.#end();
-    else if (isError(text)) this.#end(errorOf(text, this.#signal?.aborted ? this.#signal.reason : undefined));
+    if (text === "") this.#finish();
+    else if (text.startsWith("=")) {
+      this.#items = [text.slice(1)];
+      this.#at = 0;
+    } else if (isError(text)) this.#finish(errorOf(text, this.#signal?.aborted ? this.#signal.reason : undefined));
     else {
       this.#items = JSON.parse(text) as Item[];
       this.#at = 0;
     }
   }
 
-  #end(error?: LlmError): void {
+  #finish(error?: LlmError): void {
     this.#over = true;
+    close(this.#number);
     this.#error = error;
     if (this.#onAbort) {
       this.#signal?.removeEventListener("abort", this.#onAbort);
@@ -258,15 +284,20 @@ export class ChatStream
 
   /** Serves those who wait, as far as there is something. */
   #advance = (): void => {
-    while (this.#waiters.length > 0) {
+    while (this.#resolve) {
       if (this.#at === this.#items.length && !this.#poll()) return;
-      this.#settle(this.#waiters.shift() as Waiter);
+      const resolve = this.#resolve;
+      const reject = this.#reject as Reject;
+      const next = this.#more.shift();
+      this.#resolve = next?.[0];
+      this.#reject = next?.[1];
+      this.#settle(resolve, reject);
     }
-    forget(this.#call.number);
+    forget(this.#number);
   };
 
   /** Gives what is next, once there is something. */
-  #settle({ resolve, reject }: Waiter): void {
+  #settle(resolve: Resolve, reject: Reject): void {
     if (this.#at < this.#items.length) {
       resolve({ done: false, value: this.#take() });
     } else if (!this.#error || this.#told) {

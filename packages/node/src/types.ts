@@ -109,6 +109,8 @@ export interface AnswerMeta {
   headers?: Record<string, string>;
   /** US dollars, where the model's price is known. */
   cost?: number;
+  /** Whether the answer was kept from an earlier call; it cost nothing then. */
+  cached?: boolean;
   /** Every route that was asked, in order, where `model` is a list. */
   attempts?: AttemptReport[];
 }

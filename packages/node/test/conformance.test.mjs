@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { LlmClient, LlmError } from "@kreuzberg/liter-llm";
-import { cases, startMock, story, textOf } from "./harness.mjs";
+import { cases, optionsOf, startMock, story, textOf } from "./harness.mjs";
 
 let mock;
 before(async () => {
@@ -15,24 +15,12 @@ after(() => mock.stop());
 const json = (...path) => JSON.parse(readFileSync(join(...path), "utf8"));
 const folders = (path) => readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 
-/** A configuration of the engine as this package's options. */
-function options(config) {
-  const seconds = /(timeout|delay)$/;
-  const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
-  return Object.fromEntries(
-    Object.entries(config).map(([name, value]) => [
-      camel(name),
-      seconds.test(name) && value !== null ? value * 1000 : name === "hosts" ? value.map(options) : value,
-    ]),
-  );
-}
-
 /** Streams to the end, by `for await` or by a plain `for`. */
 async function play(config, request, plain = false) {
   const chunks = [];
   let stream;
   try {
-    stream = await new LlmClient(options(config)).chatStream(request);
+    stream = await new LlmClient(optionsOf(config)).chatStream(request);
   } catch (error) {
     return { chunks, error, when: "call" };
   }

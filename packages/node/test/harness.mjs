@@ -45,6 +45,18 @@ export async function startMock(...args) {
   };
 }
 
+/** A configuration of the engine as this package's options. */
+export function optionsOf(config) {
+  const seconds = /(timeout|delay|cooldown)$/;
+  const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+  return Object.fromEntries(
+    Object.entries(config).map(([name, value]) => [
+      camel(name),
+      seconds.test(name) && value !== null ? value * 1000 : name === "hosts" ? value.map(optionsOf) : value,
+    ]),
+  );
+}
+
 export async function collect(stream) {
   const chunks = [];
   for await (const chunk of stream) chunks.push(chunk);

@@ -1,6 +1,9 @@
 // What a stream promises in JavaScript: live, either way of reading; closed however it is left; ended exactly once.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { pipeline } from "node:stream/promises";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
@@ -10,6 +13,7 @@ import {
   InvalidRequestError,
   LlmClient,
   LlmError,
+  RateLimitedError,
   TruncatedError,
 } from "@kreuzberg/liter-llm";
 import { AT_ONCE, collect, failure, startMock, story, textOf } from "./harness.mjs";
@@ -275,6 +279,27 @@ test("a client that leaves a response closes the connection", async () => {
   await closes("left");
 });
 
+test("a route of node:http streams it, and a caller who leaves closes the connection", async (t) => {
+  const client = mock.client("text=one two three");
+  const server = createServer(async (request, response) => {
+    const behaviour = request.url === "/left" ? "id=routed; text=one two three; stall=3" : "text=one two three";
+    // A pipeline that ends early leaves a read of its source pending, and so the source open.
+    const gone = new AbortController();
+    response.on("close", () => gone.abort());
+    const stream = await client.chatStream(story, { headers: { "x-mock": behaviour }, signal: gone.signal });
+    await pipeline(stream.toResponse().body, response).catch(() => {});
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  t.after(() => server.close().closeAllConnections());
+  const url = `http://127.0.0.1:${server.address().port}`;
+  assert.match(await (await fetch(`${url}/`)).text(), /" three"[\s\S]*data: \[DONE\]/);
+  const left = new AbortController();
+  const response = await fetch(`${url}/left`, { signal: left.signal });
+  await response.body.getReader().read();
+  left.abort();
+  await closes("routed");
+});
+
 test("several reads may be awaited at once, and are served in turn", async () => {
   const stream = await mock.client("id=several; text=one two three; withhold=1").chatStream(story);
   const reads = Array.from({ length: 7 }, () => stream.next());
@@ -361,6 +386,30 @@ test("a token provider that throws fails the call with its message", async () =>
     (await failure(client.chatStream({ ...story, model: "vertex_ai/gemini-2.5-flash" }))).message,
     /no luck/,
   );
+});
+
+test("an error says who refused, how, under which name, and when to ask again", async () => {
+  const behaviour = "status=429; retry_after=7; request_id=req-9; error_code=slow_down; error_message=too much";
+  const error = await failure(mock.client(behaviour).chat(story));
+  assert.ok(error instanceof RateLimitedError && error instanceof LlmError && error instanceof Error);
+  const { name, kind, provider, model, status, requestId, retryAfter, code, retryable } = error;
+  assert.deepEqual(
+    { name, kind, provider, model, status, requestId, retryAfter, code, retryable },
+    {
+      name: "RateLimitedError",
+      kind: "rate_limited",
+      provider: "openai",
+      model: "demo",
+      status: 429,
+      requestId: "req-9",
+      retryAfter: 7000,
+      code: "slow_down",
+      retryable: true,
+    },
+  );
+  assert.match(error.message, /too much/);
+  assert.match(error.body, /too much/);
+  assert.equal(error.partial, undefined);
 });
 
 test("what is wrong with options and requests is told", async () => {

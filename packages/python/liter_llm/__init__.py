@@ -8,10 +8,14 @@ async for chunk in await client.chat_stream(model="openai/gpt-4o", messages=[{"r
 
 from __future__ import annotations
 
+import atexit as _atexit
 import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import _interpreter as _interpreter
 from ._client import LlmClient
+from ._completion import acompletion, completion
 from ._conversation import Conversation
 from ._errors import (
     AllFailedError,
@@ -57,8 +61,27 @@ from ._native import (
     __version__,
 )
 from ._native import after_fork_in_child as _after_fork_in_child
+from ._native import before_exit as _before_exit
 from ._stream import ChatStream, SyncChatStream
 
+if _TYPE_CHECKING:
+    from ._batch import BatchProgress, BatchResult
+    from ._hooks import Hook, HookEvent
+
+# What not every program needs is loaded when it is first named.
+_LATER = {"BatchProgress": "_batch", "BatchResult": "_batch", "Hook": "_hooks", "HookEvent": "_hooks"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    return value
+
+
+_atexit.register(_before_exit)
 if hasattr(_os, "register_at_fork"):
     _os.register_at_fork(after_in_child=_after_fork_in_child)
 
@@ -69,6 +92,8 @@ __all__ = [
     "AttemptReport",
     "AudioAnswer",
     "AuthenticationError",
+    "BatchProgress",
+    "BatchResult",
     "ChatCompletion",
     "ChatCompletionChunk",
     "ChatStream",
@@ -82,6 +107,8 @@ __all__ = [
     "FailedRoute",
     "FunctionCall",
     "FunctionDelta",
+    "Hook",
+    "HookEvent",
     "InvalidRequestError",
     "LegEvent",
     "LiterLlmError",
@@ -106,4 +133,6 @@ __all__ = [
     "UrlCitation",
     "Usage",
     "__version__",
+    "acompletion",
+    "completion",
 ]

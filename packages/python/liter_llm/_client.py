@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar, cast, overload
 
 from ._json import encode
 from ._native import Call, ChatCompletion, Client, Stream
 from ._parameters import OPTION_NAMES
 from ._stream import ChatStream, SyncChatStream
-from ._waiting import wait
+from ._waiting import ThreadWaiter, wait
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._parameters import Messages, Parameters
+    from ._batch import Batch, BatchProgress, BatchResult
+    from ._parameters import CacheOptions, Limit, Messages, Parameters
 
 _T = TypeVar("_T")
+# The constructor's arguments that are no options of the engine's.
+_NO_OPTIONS = frozenset(("self", "more", "hooks", "token_providers"))
 
 
 class LlmClient:
@@ -51,12 +54,34 @@ class LlmClient:
         http1_only: bool | None = None,
         http2_only: bool | None = None,
         drop_unsupported: bool | None = None,
+        stream_fallback_mode: Literal["auto", "prefill", "user_turn", "restart", "off"] | None = None,
+        cooldown: float | None = None,
+        streams_per_connection: int | None = None,
         max_event_bytes: int | None = None,
         trace_content: bool | None = None,
+        cache: CacheOptions | None = None,
+        limits: Sequence[Limit] | None = None,
+        key_pools: Mapping[str, Sequence[str]] | None = None,
+        hedge_after: float | None = None,
+        log_calls: bool = False,
+        hooks: Sequence[Any] = (),
+        token_providers: Mapping[str, Callable[[], Any]] | None = None,
         **more: Any,
     ) -> None:
-        options = {name: value for name, value in locals().items() if name not in ("self", "more") and value is not None}
-        self._client = Client(encode({**options, **more}))
+        options = {name: value for name, value in locals().items() if name not in _NO_OPTIONS and value is not None}
+        asked, tokens = list(hooks), token_providers or {}
+        if asked or tokens or log_calls:
+            from . import _hooks
+
+            if log_calls:
+                asked.append(_hooks.LogCalls())
+            self._client = Client(
+                encode({**options, **more}),
+                [_hooks.bound(hook) for hook in asked],
+                {name: _hooks.token_provider(give) for name, give in tokens.items()},
+            )
+        else:
+            self._client = Client(encode({**options, **more}), [], {})
         self._provider = provider
 
     def __repr__(self) -> str:
@@ -209,28 +234,113 @@ class LlmClient:
         stream = self.chat_stream_sync(model=model, messages=messages, response_format=response_format, **parameters)
         return stream.to_file(path)
 
+    async def batch(
+        self,
+        prompts: Iterable[Messages | Mapping[str, Any]],
+        *,
+        model: str | Sequence[str] | None = None,
+        response_format: Any = None,
+        concurrency: int = 32,
+        journal: str | PathLike[str] | None = None,
+        progress: bool | Callable[[BatchProgress], object] | None = None,
+        fail_fast: bool = False,
+        **parameters: Unpack[Parameters],
+    ) -> BatchResult[Any]:
+        """Asks many prompts, `concurrency` of them at a time, and returns what came of each, in their order.
+
+        A prompt is what `messages` takes, or a mapping with `messages` and what else it wants its own: `model`, `temperature` …
+        With `journal`, answers are kept in that file as they come, and a batch that is run again asks only what is missing there.
+        `progress` shows a bar (unless told otherwise, on a terminal), or is called with each step. An error is the result of its
+        prompt, and the batch goes on, unless `fail_fast` raises the first one. Rates are kept by the client's `limits`.
+        """
+        run = self._batch(prompts, model, response_format, parameters, concurrency, journal, progress, fail_fast)
+        steps = run.steps()
+        try:
+            while True:
+                await wait(next(steps))
+        except StopIteration as end:
+            return cast("BatchResult[Any]", end.value)
+        finally:
+            steps.close()
+
+    def batch_sync(
+        self,
+        prompts: Iterable[Messages | Mapping[str, Any]],
+        *,
+        model: str | Sequence[str] | None = None,
+        response_format: Any = None,
+        concurrency: int = 32,
+        journal: str | PathLike[str] | None = None,
+        progress: bool | Callable[[BatchProgress], object] | None = None,
+        fail_fast: bool = False,
+        **parameters: Unpack[Parameters],
+    ) -> BatchResult[Any]:
+        """As `batch`, in a thread."""
+        run = self._batch(prompts, model, response_format, parameters, concurrency, journal, progress, fail_fast)
+        steps, waiter = run.steps(), ThreadWaiter()
+        try:
+            while True:
+                waiter.wait(next(steps))
+        except StopIteration as end:
+            return cast("BatchResult[Any]", end.value)
+        finally:
+            steps.close()
+
+    def _batch(
+        self,
+        prompts: Iterable[Any],
+        model: Any,
+        response_format: Any,
+        parameters: Mapping[str, Any],
+        concurrency: int,
+        journal: str | PathLike[str] | None,
+        progress: bool | Callable[[BatchProgress], object] | None,
+        fail_fast: bool,
+    ) -> Batch[Any]:
+        from ._batch import Batch, request_of
+
+        common = {"model": model, "response_format": response_format, **parameters}
+
+        def ask(prompt: Any) -> tuple[str, Callable[[], Call], Callable[[Any], ChatCompletion[Any]]]:
+            fields = request_of(prompt, common)
+            messages, model, form = fields.pop("messages"), fields.pop("model"), fields.pop("response_format")
+            if model is None:
+                raise TypeError("`model` is missing, and the prompt has none of its own")
+            body, options, wanted = _request(model, messages, form, fields)
+            return body, lambda: self._client.chat(body, options), lambda answer: _whole(answer, wanted)
+
+        return Batch(ask, prompts, concurrency=concurrency, journal=journal, progress=progress, fail_fast=fail_fast)
+
     def _call(
         self, ask: Any, model: Any, messages: Any, response_format: Any, parameters: Mapping[str, Any]
     ) -> tuple[Call, type | None]:
-        wanted = None
-        if isinstance(response_format, type):
-            from . import _structured
+        body, options, wanted = _request(model, messages, response_format, parameters)
+        return ask(body, options), wanted
 
-            response_format, wanted = _structured.response_format(response_format), response_format
-        if isinstance(messages, str):
-            messages = [messages]
-        body: dict[str, Any] = {"model": model, "messages": [_message(message) for message in messages]}
-        if response_format is not None:
-            body["response_format"] = response_format
-        options: dict[str, Any] = {}
-        for name, value in parameters.items():
-            if value is None:
-                continue
-            if name == "extra_body":
-                body.update(value)
-            else:
-                (options if name in OPTION_NAMES else body)[name] = value
-        return ask(encode(body), encode(options) if options else None), wanted
+
+def _request(
+    model: Any, messages: Any, response_format: Any, parameters: Mapping[str, Any]
+) -> tuple[str, str | None, type | None]:
+    """The request and the call's options as JSON, and the class that the answer is to be read into."""
+    wanted = None
+    if isinstance(response_format, type):
+        from . import _structured
+
+        response_format, wanted = _structured.response_format(response_format), response_format
+    if isinstance(messages, str):
+        messages = [messages]
+    body: dict[str, Any] = {"model": model, "messages": [_message(message) for message in messages]}
+    if response_format is not None:
+        body["response_format"] = response_format
+    options: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if value is None:
+            continue
+        if name == "extra_body":
+            body.update(value)
+        else:
+            (options if name in OPTION_NAMES else body)[name] = value
+    return encode(body), encode(options) if options else None, wanted
 
 
 def _message(message: Any) -> Any:

@@ -159,6 +159,11 @@ class AllFailedError(LiterLlmError):
 
     kind = "all_failed"
 
+    @property
+    def errors(self) -> list[tuple[str, BaseException]]:
+        """Each model, as `provider/model`, with its error."""
+        return [(f"{getattr(cause, 'provider', None)}/{getattr(cause, 'model', None)}", cause) for cause in self.causes]
+
 
 class PanicError(LiterLlmError):
     """A bug in liter-llm, caught before it could do harm."""

@@ -1,10 +1,12 @@
 """The native half of the package. What is exported by `liter_llm` itself is meant for programs; the rest is how it works."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import GenericAlias
 from typing import Any, Generic, Literal, final, type_check_only
 
 from typing_extensions import Self, TypeVar
+
+from ._fields import Fields
 
 _Parsed = TypeVar("_Parsed", default=Any)
 
@@ -29,6 +31,7 @@ __all__ = [
     "Message",
     "PromptTokensDetails",
     "Ready",
+    "Reply",
     "Stream",
     "ThinkingBlock",
     "ToolCall",
@@ -38,6 +41,8 @@ __all__ = [
     "WakeUp",
     "__version__",
     "after_fork_in_child",
+    "before_exit",
+    "providers",
 ]
 
 __version__: str
@@ -87,6 +92,18 @@ class ChatCompletionChunk(_Record):
     @property
     def literllm(self) -> LegEvent | None:
         """On the first chunk of every later leg of an answer that was gone on with: what happened."""
+    @property
+    def delta(self) -> str:
+        """The text that it adds to the first choice; empty when it adds none."""
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first choice ends, on the chunk that ends it."""
+    @property
+    def resumed_from_partial(self) -> bool:
+        """Whether a model goes on here from what another had said."""
+    @property
+    def fallback_attempts(self) -> list[str]:
+        """The models that failed before the one that begins here, as `provider/model`; empty on all other chunks."""
 
 @final
 class ChunkChoice(_Record):
@@ -98,7 +115,7 @@ class ChunkChoice(_Record):
     @property
     def index(self) -> int: ...
     @property
-    def logprobs(self) -> Any: ...
+    def logprobs(self) -> Fields | None: ...
     @property
     def finish_reason(self) -> str | None: ...
     @property
@@ -203,6 +220,9 @@ class ChatCompletion(_Record, Generic[_Parsed]):
     def finish_reason(self) -> str | None:
         """Why the first choice ended."""
     @property
+    def fallback_attempts(self) -> list[str]:
+        """The models that failed before the one that answered, or in the middle of the answer, as `provider/model`."""
+    @property
     def provider(self) -> str | None:
         """The provider that answered."""
     @property
@@ -226,7 +246,7 @@ class Choice(_Record):
     @property
     def message(self) -> Message: ...
     @property
-    def logprobs(self) -> Any: ...
+    def logprobs(self) -> Fields | None: ...
     @property
     def finish_reason(self) -> str | None: ...
     @property
@@ -407,7 +427,7 @@ class CompletionTokensDetails(_Record):
 class AnswerMeta(_Record):
     """Who answered and at what cost."""
 
-    __match_args__ = ("provider", "request_id", "headers", "cost", "attempts")
+    __match_args__ = ("provider", "request_id", "headers", "cost", "cached", "attempts")
     @property
     def provider(self) -> str | None: ...
     @property
@@ -416,6 +436,9 @@ class AnswerMeta(_Record):
     def headers(self) -> dict[str, str] | None: ...
     @property
     def cost(self) -> float | None: ...
+    @property
+    def cached(self) -> bool | None:
+        """Whether the answer was kept from an earlier call; it cost nothing then."""
     @property
     def attempts(self) -> list[AttemptReport] | None:
         """Every route that was asked, in order, where `model` is a list."""
@@ -501,7 +524,9 @@ class WakeUp:
     """An event loop's wake-up. Where a loop can watch a file, `fileno` is readable when `drain` is to be called; given an
     `announce`, that is called instead, from any thread."""
 
-    def __new__(cls, announce: Callable[[], object] | None = None) -> Self: ...
+    def __new__(
+        cls, announce: Callable[[], object] | None = None, start: Callable[[Coroutine[Any, Any, None]], object] | None = None
+    ) -> Self: ...
     def fileno(self) -> int: ...
     def drain(self) -> None: ...
     @property
@@ -510,7 +535,13 @@ class WakeUp:
 
 @final
 class Client:
-    def __new__(cls, config: str) -> Self: ...
+    def __new__(
+        cls,
+        config: str,
+        hooks: Sequence[tuple[list[str], bool, Callable[..., None]]],
+        token_providers: Mapping[str, Callable[..., None]],
+    ) -> Self:
+        """`hooks` are the stages of each, whether it has coroutines, and what runs it; `token_providers` what gives tokens."""
     def chat(self, request: str, options: str | None) -> Call: ...
     def chat_stream(self, request: str, options: str | None) -> Call: ...
 
@@ -549,4 +580,14 @@ class Ready:
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
 
+@final
+class Reply:
+    """Where the answer to what the engine asks goes. Dropped unanswered, nothing was said."""
+
+    def answer(self, text: str) -> None:
+        """Only the first answer counts."""
+
 def after_fork_in_child() -> None: ...
+def before_exit() -> None: ...
+def providers() -> list[str]:
+    """The names of all providers."""

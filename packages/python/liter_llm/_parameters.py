@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     Messages = str | Conversation | Iterable[Message | Mapping[str, Any] | str]
 
 
+class CacheOptions(TypedDict, total=False):
+    """A cache of answers in memory. Requests that differ in anything that matters have answers of their own."""
+
+    max_entries: int
+    ttl: float
+    """Seconds that an answer is kept."""
+
+
+class Limit(TypedDict, total=False):
+    """How much is asked of a provider, or of one of its models. What is over it waits its turn."""
+
+    provider: str
+    model: str
+    requests_per_minute: float
+    tokens_per_minute: float
+    concurrency: int
+
+
 class CallOptions(TypedDict, total=False):
     """What one call may set otherwise than its client."""
 
@@ -28,6 +46,10 @@ class CallOptions(TypedDict, total=False):
     retry_base_delay: float
     retry_max_delay: float
     drop_unsupported: bool
+    model_weights: Sequence[float]
+    """Chooses the order of a list of models by chance, each weighing as much."""
+    sticky_key: str
+    """The same key has the same order each time: a user or a conversation, say."""
 
 
 class Parameters(CallOptions, total=False):
@@ -58,6 +80,8 @@ class Parameters(CallOptions, total=False):
     store: bool | None
     service_tier: str | None
     user: str | None
+    stream_fallback_mode: Literal["auto", "prefill", "user_turn", "restart", "off"] | None
+    """How an answer that breaks off is gone on with, where `model` is a list."""
     stream_options: Mapping[str, Any] | None
     extra_body: Mapping[str, Any] | None
     """Whatever else the provider understands; unknown names among the keyword arguments are sent as well."""

@@ -7,9 +7,10 @@ the loop.
 from __future__ import annotations
 
 import sys
+from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from ._native import WakeUp
 
@@ -32,6 +33,29 @@ async def wait(operation: Operation) -> None:
         await _wait_in_trio(operation)
     else:
         await _wait_in_asyncio(operation)
+
+
+class ThreadWaiter:
+    """Waits in a thread, as an event loop does: one wake-up for all operations that are waited for here."""
+
+    def __init__(self) -> None:
+        from threading import Event
+
+        self._woken = Event()
+        self._wake_up = WakeUp(self._woken.set)
+
+    def wait(self, operation: Operation) -> None:
+        ready: list[bool] = []
+        if operation.watch(self._wake_up, lambda: ready.append(True)):
+            return
+        try:
+            while not ready:
+                self._woken.wait()
+                self._woken.clear()
+                self._wake_up.drain()
+        except BaseException:
+            operation.abandon()
+            raise
 
 
 async def next_chunk(stream: Stream, is_turn_over: bool, owner: object) -> ChatCompletionChunk:
@@ -93,16 +117,34 @@ def _settle(future: asyncio.Future[None]) -> None:
 
 
 def _watched_by_asyncio(loop: asyncio.AbstractEventLoop) -> WakeUp:
+    known = ref(loop)
+
+    def start(work: Coroutine[Any, Any, None]) -> None:
+        loop = known()
+        if loop is None:
+            raise RuntimeError("the event loop is gone")
+        loop.call_soon_threadsafe(_started, loop, work)
+
     try:
-        wake_up = WakeUp()
+        wake_up = WakeUp(start=start)
         loop.add_reader(wake_up.fileno(), wake_up.drain)
     except NotImplementedError:
         # A loop that cannot watch files, such as Windows' proactor.
         calls: list[WakeUp] = []
-        wake_up = WakeUp(lambda: loop.call_soon_threadsafe(calls[0].drain))
+        wake_up = WakeUp(lambda: loop.call_soon_threadsafe(calls[0].drain), start)
         calls.append(wake_up)
     _wake_ups[loop] = wake_up
     return wake_up
+
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def _started(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    # A loop holds its tasks but weakly.
+    task = loop.create_task(work)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 async def _wait_in_trio(operation: Operation) -> None:
@@ -112,7 +154,18 @@ async def _wait_in_trio(operation: Operation) -> None:
     token = trio.lowlevel.current_trio_token()
     wake_up = _wake_ups.get(token)
     if wake_up is None:
-        wake_up = _wake_ups[token] = WakeUp()
+        known = ref(token)
+
+        def start(work: Coroutine[Any, Any, None]) -> None:
+            token = known()
+            if token is None:
+                raise RuntimeError("the event loop is gone")
+            try:
+                token.run_sync_soon(trio.lowlevel.spawn_system_task, _await, work)
+            except trio.RunFinishedError:
+                raise RuntimeError("the event loop is over") from None
+
+        wake_up = _wake_ups[token] = WakeUp(start=start)
         trio.lowlevel.spawn_system_task(_watch_in_trio, wake_up)
     if operation.watch(wake_up, partial(trio.lowlevel.reschedule, task)):
         return
@@ -122,6 +175,10 @@ async def _wait_in_trio(operation: Operation) -> None:
         return trio.lowlevel.Abort.SUCCEEDED
 
     await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+async def _await(work: Coroutine[Any, Any, None]) -> None:
+    await work
 
 
 async def _watch_in_trio(wake_up: WakeUp) -> None:

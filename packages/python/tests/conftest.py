@@ -5,16 +5,36 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from support import CASES, ROOT, Mock
+from support import CASES, ROOT, Mock, table_lines
 
 
 @pytest.fixture(scope="session")
 def mock() -> Iterator[Mock]:
+    with started("--cases", str(CASES)) as mock:
+        yield mock
+
+
+@pytest.fixture(scope="session")
+def secure_mock() -> Iterator[Mock]:
+    """One that speaks TLS with a certificate that nobody vouches for."""
+    with started("--tls") as mock:
+        yield mock
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.ensure_newline()
+    for line in table_lines():
+        terminalreporter.write_line(line)
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[Mock]:
     command = os.environ.get("LITERLLM_BIN", str(ROOT / "target" / "release" / "literllm"))
     process = subprocess.Popen(
-        [command, "mock", "--port", "0", "--exit-with-stdin", "--cases", str(CASES)],
+        [command, "mock", "--port", "0", "--exit-with-stdin", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

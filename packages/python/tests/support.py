@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
 import os
 import urllib.error
 import urllib.request
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from liter_llm import LlmClient
+from liter_llm import ChatCompletion, ChatCompletionChunk, LiterLlmError, LlmClient
 
 ROOT = Path(__file__).resolve().parents[3]
 CASES = ROOT / "core" / "conformance"
@@ -73,3 +75,71 @@ class Mock:
 
 
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Tell me a story"}]}
+
+
+@dataclass
+class Outcome:
+    """What came of a streamed call."""
+
+    chunks: list[ChatCompletionChunk] = field(default_factory=list)
+    answer: ChatCompletion | None = None
+    error: LiterLlmError | None = None
+    at_call: bool = False
+    """Whether the error came from the call, not from the iteration."""
+
+
+def asynchronously(client: LlmClient, request: dict[str, Any]) -> Outcome:
+    async def run() -> Outcome:
+        outcome = Outcome()
+        try:
+            stream = await client.chat_stream(**request)
+        except LiterLlmError as error:
+            return Outcome(error=error, at_call=True)
+        try:
+            async for chunk in stream:
+                outcome.chunks.append(chunk)
+            outcome.answer = await stream.final()
+        except LiterLlmError as error:
+            outcome.error = error
+        assert [chunk async for chunk in stream] == []
+        return outcome
+
+    return asyncio.run(run())
+
+
+def synchronously(client: LlmClient, request: dict[str, Any]) -> Outcome:
+    outcome = Outcome()
+    try:
+        stream = client.chat_stream_sync(**request)
+    except LiterLlmError as error:
+        return Outcome(error=error, at_call=True)
+    try:
+        for chunk in stream:
+            outcome.chunks.append(chunk)
+        outcome.answer = stream.final()
+    except LiterLlmError as error:
+        outcome.error = error
+    assert list(stream) == []
+    return outcome
+
+
+both_ways = pytest.mark.parametrize("stream", [asynchronously, synchronously])
+
+_tables: dict[str, dict[str, bool]] = {}
+
+
+def count_row(table: str, row: str, passed: bool) -> None:
+    """Counts one row of a table that the run's end sums up; a row that is run in several ways is right when all are."""
+    rows = _tables.setdefault(table, {})
+    rows[row] = rows.get(row, True) and passed
+
+
+def table_lines() -> list[str]:
+    recovery = _tables.get("recovery", {})
+    return [
+        *(
+            f"table: {table}, {len(rows)} scenarios through python, {list(rows.values()).count(False)} wrong"
+            for table, rows in _tables.items()
+        ),
+        *(f"row: python|{'ok' if passed else 'wrong'}|{row}" for row, passed in recovery.items()),
+    ]

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import CASES, Mock
+from support import CASES, Mock, Outcome, both_ways
 
-from liter_llm import ChatCompletionChunk, LiterLlmError, LlmClient
+from liter_llm import ChatCompletionChunk, LlmClient
 
-Outcome = tuple[list[ChatCompletionChunk], LiterLlmError | None, bool]
 STORY = {"model": "openai/demo", "messages": [{"role": "user", "content": "Tell me a story"}]}
-
-
-def asynchronously(client: LlmClient, request: dict[str, Any]) -> Outcome:
-    async def run() -> Outcome:
-        chunks: list[ChatCompletionChunk] = []
-        try:
-            stream = await client.chat_stream(**request)
-        except LiterLlmError as error:
-            return chunks, error, True
-        try:
-            async for chunk in stream:
-                chunks.append(chunk)
-        except LiterLlmError as error:
-            assert [chunk async for chunk in stream] == []
-            return chunks, error, False
-        assert [chunk async for chunk in stream] == []
-        return chunks, None, False
-
-    return asyncio.run(run())
-
-
-def synchronously(client: LlmClient, request: dict[str, Any]) -> Outcome:
-    chunks: list[ChatCompletionChunk] = []
-    try:
-        stream = client.chat_stream_sync(**request)
-    except LiterLlmError as error:
-        return chunks, error, True
-    try:
-        for chunk in stream:
-            chunks.append(chunk)
-    except LiterLlmError as error:
-        assert list(stream) == []
-        return chunks, error, False
-    assert list(stream) == []
-    return chunks, None, False
-
-
-both_ways = pytest.mark.parametrize("stream", [asynchronously, synchronously])
 cases = sorted(path.parent for path in CASES.glob("*/*/request.json"))
 faults = json.loads((CASES / "faults.json").read_text())
 
@@ -61,11 +21,11 @@ faults = json.loads((CASES / "faults.json").read_text())
 def test_a_case_gives_its_chunks(mock: Mock, case: Any, stream: Callable[..., Outcome]) -> None:
     config = json.loads((case.parent / "client.json").read_text().replace("{MOCK}", mock.url))
     config.setdefault("headers", {})["x-mock"] = f"case={case.parent.name}/{case.name}"
-    chunks, error, _ = stream(LlmClient(**{**config, "max_retries": 0}), json.loads((case / "request.json").read_text()))
+    outcome = stream(LlmClient(**{**config, "max_retries": 0}), json.loads((case / "request.json").read_text()))
     expected = json.loads((case / "expected.json").read_text())
-    assert [chunk.model_dump(exclude_unset=True) for chunk in chunks] == expected["chunks"]
-    assert (error and {"kind": error.kind}) == expected["error"]
-    for chunk in chunks:
+    assert [chunk.model_dump(exclude_unset=True) for chunk in outcome.chunks] == expected["chunks"]
+    assert (outcome.error and {"kind": outcome.error.kind}) == expected["error"]
+    for chunk in outcome.chunks:
         assert ChatCompletionChunk.model_validate(chunk.model_dump()) == chunk
 
 
@@ -80,7 +40,8 @@ def test_a_fault_ends_as_the_table_says(mock: Mock, row: dict[str, Any], stream:
         "max_retries": 0,
         **row.get("config", {}),
     }
-    chunks, error, at_call = stream(LlmClient(**config), row.get("request", STORY))
+    outcome = stream(LlmClient(**config), row.get("request", STORY))
+    chunks, error = outcome.chunks, outcome.error
     expect = row["expect"]
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert (error and error.kind) == expect["kind"], text
@@ -90,7 +51,7 @@ def test_a_fault_ends_as_the_table_says(mock: Mock, row: dict[str, Any], stream:
         reasons = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason]
         assert reasons == [expect["finish_reason"]]
     if error is not None:
-        assert at_call == (expect["when"] == "call")
+        assert outcome.at_call == (expect["when"] == "call")
         assert (error.partial is not None) == expect["partial"]
         assert error.partial is None or error.partial.text == text
         assert error.status == expect.get("status", error.status)

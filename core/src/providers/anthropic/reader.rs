@@ -12,7 +12,7 @@ use crate::providers::Translator;
 use crate::providers::compact::compact;
 use crate::providers::failure::{self, Failure};
 use crate::providers::loose::Text;
-use crate::providers::pattern::Pattern;
+use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{
     Annotation, ChunkChoice, CompletionTokensDetails, Delta, Extra, FinishReason, PromptTokensDetails, Str, ThinkingBlock,
@@ -179,14 +179,8 @@ impl Reader {
     /// Says what an event says that differs from the last one in its text alone; otherwise `false`, and nothing was said.
     fn say_alike(&mut self, data: &str, out: &mut Emitter) -> bool {
         let Some((index, piece)) = self.alike else { return false };
-        let Some(text) = self.pattern.text(data) else { return false };
-        let text = Text(text);
-        let delta = match piece {
-            Piece::Text => WireDelta { kind: Text("text_delta".into()), text, ..WireDelta::default() },
-            Piece::Thinking => WireDelta { kind: Text("thinking_delta".into()), thinking: text, ..WireDelta::default() },
-            Piece::Arguments => WireDelta { kind: Text("input_json_delta".into()), partial_json: text, ..WireDelta::default() },
-        };
-        self.delta(index, delta, out);
+        let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
+        self.piece(index, piece, text, out);
         true
     }
 
@@ -201,7 +195,7 @@ impl Reader {
             _ => return,
         };
         if let (Cow::Borrowed(text), "content_block_delta") = (&text.0, &**kind)
-            && self.pattern.learn(data, text, None)
+            && self.pattern.learn(data, &[(Hole::Text, text)])
         {
             self.alike = Some((*index, piece));
         }
@@ -316,20 +310,12 @@ impl Reader {
     }
 
     fn delta(&mut self, index: u64, delta: WireDelta<'_>, out: &mut Emitter) {
-        let block = self.blocks.iter_mut().rfind(|(known, _)| *known == index).map(|(_, block)| block);
-        match (&*delta.kind, block) {
-            ("text_delta", None | Some(Block::Text)) => out.text(0, delta.text.into()),
-            ("thinking_delta", Some(Block::Thinking(thinking))) => {
-                thinking.thinking.get_or_insert_default().push_str(&delta.thinking);
-                out.reasoning(0, delta.thinking.into());
-            }
-            ("thinking_delta", None) => out.reasoning(0, delta.thinking.into()),
+        match (&*delta.kind, self.block(index)) {
+            ("text_delta", _) => self.piece(index, Piece::Text, delta.text.0, out),
+            ("thinking_delta", _) => self.piece(index, Piece::Thinking, delta.thinking.0, out),
+            ("input_json_delta", _) => self.piece(index, Piece::Arguments, delta.partial_json.0, out),
             ("signature_delta", Some(Block::Thinking(thinking))) => {
                 thinking.signature.get_or_insert_default().push_str(&delta.signature);
-            }
-            ("input_json_delta", Some(Block::Tool { number, has_pieces, .. })) if !delta.partial_json.is_empty() => {
-                *has_pieces = true;
-                out.tool(0, ToolPiece { index: Some(*number), arguments: &delta.partial_json, ..ToolPiece::default() });
             }
             ("citations_delta", None | Some(Block::Text)) => {
                 if let Some(citation) = delta.citation {
@@ -338,6 +324,27 @@ impl Reader {
             }
             _ => {}
         }
+    }
+
+    fn piece(&mut self, index: u64, piece: Piece, text: Cow<'_, str>, out: &mut Emitter) {
+        match (piece, self.block(index)) {
+            (Piece::Text, None | Some(Block::Text)) => out.text(0, text.into_owned()),
+            (Piece::Thinking, Some(Block::Thinking(thinking))) => {
+                thinking.thinking.get_or_insert_default().push_str(&text);
+                out.reasoning(0, text.into_owned());
+            }
+            (Piece::Thinking, None) => out.reasoning(0, text.into_owned()),
+            (Piece::Arguments, Some(Block::Tool { number, has_pieces, .. })) if !text.is_empty() => {
+                *has_pieces = true;
+                out.tool(0, ToolPiece { index: Some(*number), arguments: &text, ..ToolPiece::default() });
+            }
+            _ => {}
+        }
+    }
+
+    /// The block that is open under an index.
+    fn block(&mut self, index: u64) -> Option<&mut Block> {
+        self.blocks.iter_mut().rfind(|(known, _)| *known == index).map(|(_, block)| block)
     }
 
     fn stop(&mut self, index: u64, out: &mut Emitter) {

@@ -12,7 +12,7 @@ use crate::providers::Translator;
 use crate::providers::compact::compact;
 use crate::providers::failure::{self, Failure};
 use crate::providers::loose::Text;
-use crate::providers::pattern::Pattern;
+use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{Annotation, Delta, FinishReason, PromptTokensDetails, Str, ThinkingBlock, UrlCitation, Usage};
 
@@ -25,9 +25,17 @@ pub(super) struct Reader {
     calls: u32,
     stop: Option<String>,
     has_metadata: bool,
-    /// Whether the next piece of text may be like the last one.
-    alike: bool,
+    /// The last piece's block and kind, if the next piece may be like it.
+    alike: Option<(u64, Piece)>,
     pattern: Pattern,
+}
+
+/// What a piece adds to.
+#[derive(Debug, Clone, Copy)]
+enum Piece {
+    Text,
+    Thinking,
+    Arguments,
 }
 
 #[derive(Debug)]
@@ -180,10 +188,7 @@ impl Translator for Reader {
         };
         match event.name {
             "contentBlockDelta" => {
-                if self.alike
-                    && let Some(text) = self.pattern.text(&event.data)
-                {
-                    out.text(0, text.into_owned());
+                if self.say_alike(&event.data, out) {
                     return Ok(());
                 }
                 let wire = read()?;
@@ -193,7 +198,7 @@ impl Translator for Reader {
                 }
             }
             "contentBlockStart" => {
-                self.alike = false;
+                self.alike = None;
                 let wire = read()?;
                 if let Some(start) = wire.start {
                     self.start(wire.content_block_index, start, out);
@@ -219,19 +224,58 @@ impl Translator for Reader {
 }
 
 impl Reader {
-    /// Keeps the event of a piece of text as the pattern of those to come; after any other nothing is alike.
+    /// Says what an event says that differs from the last one in its text alone; otherwise `false`, and nothing was said.
+    fn say_alike(&mut self, data: &str, out: &mut Emitter) -> bool {
+        let Some((index, piece)) = self.alike else { return false };
+        let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
+        self.piece(index, piece, text, out);
+        true
+    }
+
+    /// Keeps the event of a piece as the pattern of those to come; after any other nothing is alike.
     fn learn(&mut self, data: &str, wire: &WireEvent<'_>) {
-        self.alike = false;
-        let Some(WireBlock { text, tool_use: None, reasoning_content: None, citation: None, citations_content: None }) =
-            &wire.delta
-        else {
+        self.alike = None;
+        let Some(WireBlock { text, tool_use, reasoning_content, citation: None, citations_content: None }) = &wire.delta else {
             return;
         };
-        let is_known = self.blocks.iter().any(|(known, _)| *known == wire.content_block_index);
-        if let (Cow::Borrowed(text), Cow::Borrowed(padding), false) = (&text.0, &wire.padding.0, is_known) {
-            let padding = Some(*padding).filter(|padding| !padding.is_empty());
-            self.alike = self.pattern.learn(data, text, padding);
+        let block = self.block(wire.content_block_index);
+        let (piece, text) = match (block, tool_use, reasoning_content, &text.0) {
+            (None, None, None, Cow::Borrowed(text)) => (Piece::Text, *text),
+            (Some(Block::Thinking(_)), None, Some(reasoning), text) if text.is_empty() => {
+                let WireReasoning { text: Text(Cow::Borrowed(text)), signature, redacted_content, reasoning_text: None } =
+                    reasoning
+                else {
+                    return;
+                };
+                if !signature.is_empty() || !redacted_content.is_empty() {
+                    return;
+                }
+                (Piece::Thinking, *text)
+            }
+            (Some(Block::Tool { .. }), Some(tool), None, text) if text.is_empty() => {
+                let quoted = tool.input.map(RawValue::get).unwrap_or_default();
+                let Some(input) = quoted.strip_prefix('"').and_then(|input| input.strip_suffix('"')) else { return };
+                if input.contains('\\') {
+                    return;
+                }
+                (Piece::Arguments, input)
+            }
+            _ => return,
+        };
+        let text = (Hole::Text, text);
+        let is_learnt = match &wire.padding.0 {
+            Cow::Borrowed("") => self.pattern.learn(data, &[text]),
+            Cow::Borrowed(padding) => self.pattern.learn(data, &[text, (Hole::Padding, padding)]),
+            Cow::Owned(_) => false,
+        };
+        if is_learnt {
+            self.alike = Some((wire.content_block_index, piece));
         }
+    }
+
+    /// The block that is open under an index.
+    fn block(&mut self, index: u64) -> Option<&mut Block> {
+        self.blocks.iter_mut().rfind(|(known, _)| *known == index).map(|(_, block)| block)
     }
 
     fn start(&mut self, index: u64, start: WireStart<'_>, out: &mut Emitter) {
@@ -250,17 +294,13 @@ impl Reader {
     }
 
     fn delta(&mut self, index: u64, delta: WireBlock<'_>, out: &mut Emitter) {
-        let mut block = self.blocks.iter_mut().rfind(|(known, _)| *known == index).map(|(_, block)| block);
-        if matches!(block, Some(Block::Skipped)) {
+        if matches!(self.block(index), Some(Block::Skipped)) {
             return;
         }
-        out.text(0, delta.text.into());
-        if let (Some(Block::Tool { number, has_pieces }), Some(tool)) = (block.as_deref_mut(), &delta.tool_use) {
-            let input: Text<'_> = tool.input.and_then(|input| serde_json::from_str(input.get()).ok()).unwrap_or_default();
-            if !input.is_empty() {
-                *has_pieces = true;
-                out.tool(0, ToolPiece { index: Some(*number), arguments: &input, ..ToolPiece::default() });
-            }
+        self.piece(index, Piece::Text, delta.text.0, out);
+        if let Some(input) = delta.tool_use.and_then(|tool| tool.input) {
+            let input: Text<'_> = serde_json::from_str(input.get()).unwrap_or_default();
+            self.piece(index, Piece::Arguments, input.0, out);
         }
         if let Some(citation) = delta.citation {
             cite(citation, out);
@@ -270,13 +310,27 @@ impl Reader {
             redacted(reasoning.redacted_content.into(), out);
             return;
         }
-        if let Some(Block::Thinking(thinking)) = block {
-            thinking.thinking.get_or_insert_default().push_str(&reasoning.text);
+        if let Some(Block::Thinking(thinking)) = self.block(index) {
             thinking.signature.get_or_insert_default().push_str(&reasoning.signature);
         } else {
-            self.blocks.push((index, Block::Thinking(thinking(&reasoning.text, &reasoning.signature))));
+            self.blocks.push((index, Block::Thinking(thinking("", &reasoning.signature))));
         }
-        out.reasoning(0, reasoning.text.into());
+        self.piece(index, Piece::Thinking, reasoning.text.0, out);
+    }
+
+    fn piece(&mut self, index: u64, piece: Piece, text: Cow<'_, str>, out: &mut Emitter) {
+        match (piece, self.block(index)) {
+            (Piece::Text, _) => out.text(0, text.into_owned()),
+            (Piece::Thinking, Some(Block::Thinking(thinking))) => {
+                thinking.thinking.get_or_insert_default().push_str(&text);
+                out.reasoning(0, text.into_owned());
+            }
+            (Piece::Arguments, Some(Block::Tool { number, has_pieces })) if !text.is_empty() => {
+                *has_pieces = true;
+                out.tool(0, ToolPiece { index: Some(*number), arguments: &text, ..ToolPiece::default() });
+            }
+            _ => {}
+        }
     }
 
     fn stop(&mut self, index: u64, out: &mut Emitter) {

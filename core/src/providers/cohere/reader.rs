@@ -1,5 +1,7 @@
 //! Reads Cohere's events, and its whole answers, which are made of the same pieces.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -9,11 +11,25 @@ use crate::providers::Translator;
 use crate::providers::failure::{Failure, not_an_answer};
 use crate::providers::loose::{Count, List, Text};
 use crate::providers::openai::mend_surrogates;
+use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{Annotation, Delta, Extra, FinishReason, Str, UrlCitation, Usage};
 
-#[derive(Debug)]
-pub(super) struct EventReader;
+#[derive(Debug, Default)]
+pub(super) struct EventReader {
+    /// What the last event's text was, if the next one may be like it.
+    alike: Option<Piece>,
+    pattern: Pattern,
+}
+
+/// What a text adds to.
+#[derive(Debug, Clone, Copy)]
+enum Piece {
+    Text,
+    Thinking,
+    /// Of the call with this number.
+    Arguments(Option<u32>),
+}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -109,7 +125,7 @@ impl Translator for EventReader {
             }
             return Ok(());
         }
-        match read(data, out) {
+        match self.read(data, out) {
             Err(error) if error.kind() == ErrorKind::Protocol && event.kind == EventKind::Unterminated => Ok(()),
             Err(error) if error.kind() == ErrorKind::Protocol && event.kind == EventKind::Stray => Err(not_an_answer(data)),
             result => result,
@@ -117,24 +133,71 @@ impl Translator for EventReader {
     }
 }
 
-fn read(data: &str, out: &mut Emitter) -> Result<()> {
-    let wire: Wire<'_> = match serde_json::from_str(data) {
-        Ok(wire) => wire,
-        Err(error) => match mend_surrogates(data) {
-            Some(mended) => return read(&mended, out),
-            None => return Err(malformed(data, error)),
-        },
-    };
-    if wire.kind.is_empty() {
-        return whole(data, out);
+impl EventReader {
+    fn read(&mut self, data: &str, out: &mut Emitter) -> Result<()> {
+        if self.say_alike(data, out) {
+            return Ok(());
+        }
+        let wire: Wire<'_> = match serde_json::from_str(data) {
+            Ok(wire) => wire,
+            Err(error) => match mend_surrogates(data) {
+                Some(mended) => return self.read(&mended, out),
+                None => return Err(malformed(data, error)),
+            },
+        };
+        self.learn(data, &wire);
+        if wire.kind.is_empty() {
+            return whole(data, out);
+        }
+        if &*wire.kind == "message-start" {
+            out.identify(&wire.id, "", 0);
+            out.begin(0);
+        }
+        match wire.delta {
+            Some(part) => add(part, wire.index, data, out),
+            None => Ok(()),
+        }
     }
-    if &*wire.kind == "message-start" {
-        out.identify(&wire.id, "", 0);
-        out.begin(0);
+
+    /// Says what an event says that differs from the last one in its text alone; otherwise `false`, and nothing was said.
+    fn say_alike(&self, data: &str, out: &mut Emitter) -> bool {
+        let Some(piece) = self.alike else { return false };
+        let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
+        match piece {
+            Piece::Text => out.text(0, text.into_owned()),
+            Piece::Thinking => out.reasoning(0, text.into_owned()),
+            Piece::Arguments(index) => out.tool(0, ToolPiece { index, arguments: &text, ..ToolPiece::default() }),
+        }
+        true
     }
-    match wire.delta {
-        Some(part) => add(part, wire.index, data, out),
-        None => Ok(()),
+
+    /// Keeps an event whose one meaning is a piece of text as the pattern of those to come.
+    fn learn(&mut self, data: &str, wire: &Wire<'_>) {
+        self.alike = None;
+        let Some((piece, Text(Cow::Borrowed(text)))) = wire.piece() else { return };
+        if self.pattern.learn(data, &[(Hole::Text, text)]) {
+            self.alike = Some(piece);
+        }
+    }
+}
+
+impl<'a> Wire<'a> {
+    /// The one text that an event says, if it says nothing else.
+    fn piece(&self) -> Option<(Piece, &Text<'a>)> {
+        let Part { message: Some(message), finish_reason, error, usage: None } = self.delta.as_ref()? else { return None };
+        let Message { content: List(content), tool_plan, tool_calls: List(calls), citations: List(citations) } = message;
+        let says_more = !(finish_reason.is_empty() && error.is_empty() && tool_plan.is_empty() && citations.is_empty());
+        if says_more || matches!(&*self.kind, "" | "message-start") {
+            return None;
+        }
+        match (content.as_slice(), calls.as_slice()) {
+            ([Content { text, thinking }], []) if thinking.is_empty() && !text.is_empty() => Some((Piece::Text, text)),
+            ([Content { text, thinking }], []) if text.is_empty() && !thinking.is_empty() => Some((Piece::Thinking, thinking)),
+            ([], [ToolCall { id, function: Some(Function { name, arguments }) }]) if id.is_empty() && name.is_empty() => {
+                Some((Piece::Arguments(self.index.or(Some(0))), arguments))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads Gemini's answers: pieces of one shape, whether they come as a stream, as an array or as one whole.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::arguments::ArgumentWriter;
@@ -7,10 +9,12 @@ use super::error;
 use super::wire::{Candidate, CitationMetadata, FunctionCall, GroundingMetadata, LogprobsResult, Part, Piece, UsageMetadata};
 use crate::decode::{Event, EventKind};
 use crate::error::{Error, ErrorKind, Result};
+use crate::providers::Translator;
 use crate::providers::compact::compact;
 use crate::providers::failure::not_an_answer;
+use crate::providers::loose::{Count, Text};
 use crate::providers::openai::mend_surrogates;
-use crate::providers::{Translator, loose::Count};
+use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{Annotation, ChunkChoice, Delta, Extra, FinishReason, Str, UrlCitation, Usage};
 
@@ -19,6 +23,18 @@ pub(crate) struct PieceReader {
     choices: Vec<ChoiceState>,
     /// The bytes ended inside a piece.
     is_broken: bool,
+    /// The last counts, as they came.
+    counts: String,
+    /// What the last piece's text was, if the next one may be like it.
+    alike: Option<Slot>,
+    pattern: Pattern,
+}
+
+/// What a text adds to.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    choice: u32,
+    is_thought: bool,
 }
 
 /// What is known of a candidate between its pieces.
@@ -76,8 +92,14 @@ impl PieceReader {
             let pieces: Vec<Piece<'_>> = serde_json::from_str(data).map_err(|error| malformed(data, error))?;
             return pieces.into_iter().try_for_each(|piece| self.piece(piece, data, out));
         }
+        if self.say_alike(data, out) {
+            return Ok(());
+        }
         match serde_json::from_str(data) {
-            Ok(piece) => self.piece(piece, data, out),
+            Ok(piece) => {
+                self.learn(data, &piece);
+                self.piece(piece, data, out)
+            }
             Err(error) => match mend_surrogates(data) {
                 Some(mended) => self.read(&mended, out),
                 None => Err(malformed(data, error)),
@@ -85,13 +107,91 @@ impl PieceReader {
         }
     }
 
+    /// Says what a piece says that differs from the last one in its text and counts alone; otherwise `false`, and nothing was said.
+    fn say_alike(&mut self, data: &str, out: &mut Emitter) -> bool {
+        let Some(Slot { choice, is_thought }) = self.alike else { return false };
+        let Some(Filling { text, value }) = self.pattern.filling(data) else { return false };
+        if !self.count(value, out) {
+            return false;
+        }
+        if text.is_empty() {
+            return true;
+        }
+        self.goes_on(choice, out);
+        if is_thought {
+            out.reasoning(choice, text.into_owned());
+        } else {
+            out.text(choice, text.into_owned());
+        }
+        true
+    }
+
+    /// Keeps a piece whose one meaning is a text, with counts or without, as the pattern of those to come.
+    fn learn(&mut self, data: &str, piece: &Piece<'_>) {
+        self.alike = None;
+        let Piece { candidates: Some(candidates), prompt_feedback: None, usage_metadata, error: None, .. } = piece else {
+            return;
+        };
+        let [candidate] = candidates.as_slice() else { return };
+        let Candidate {
+            index,
+            content: Some(content),
+            citation_metadata: None,
+            grounding_metadata: None,
+            logprobs_result: None,
+            ..
+        } = candidate
+        else {
+            return;
+        };
+        let Some([part]) = content.parts.as_deref() else { return };
+        let Part {
+            text: Some(Text(Cow::Borrowed(text))),
+            thought,
+            thought_signature,
+            function_call: None,
+            inline_data: None,
+            executable_code: None,
+            code_execution_result: None,
+            tool_call: None,
+            tool_response: None,
+        } = part
+        else {
+            return;
+        };
+        if !thought_signature.is_empty() || !candidate.finish_reason.is_empty() {
+            return;
+        }
+        let text = (Hole::Text, *text);
+        let is_learnt = match usage_metadata {
+            None => self.pattern.learn(data, &[text]),
+            Some(counts) => self.pattern.learn(data, &[text, (Hole::Value, counts.get())]),
+        };
+        if is_learnt {
+            self.alike = Some(Slot { choice: index.unwrap_or(0), is_thought: *thought == Some(true) });
+        }
+    }
+
+    /// Takes counts in, if they are others than the last; whether they are what they should be.
+    fn count(&mut self, counts: &str, out: &mut Emitter) -> bool {
+        if counts == self.counts || counts.is_empty() {
+            return true;
+        }
+        let Ok(read) = serde_json::from_str::<UsageMetadata>(counts) else { return false };
+        counts.clone_into(&mut self.counts);
+        if let Some(usage) = usage(&read) {
+            out.usage(usage);
+        }
+        true
+    }
+
     fn piece(&mut self, piece: Piece<'_>, data: &str, out: &mut Emitter) -> Result<()> {
         if let Some(error) = piece.error {
             return Err(error::inside_stream(error.get(), data));
         }
         out.identify(&piece.response_id, &piece.model_version, 0);
-        if let Some(usage) = piece.usage_metadata.as_ref().and_then(usage) {
-            out.usage(usage);
+        if let Some(counts) = piece.usage_metadata {
+            self.count(counts.get(), out);
         }
         let candidates = piece.candidates.unwrap_or_default();
         let blocked = piece.prompt_feedback.filter(|feedback| !feedback.block_reason.is_empty());
@@ -115,9 +215,7 @@ impl PieceReader {
             self.part(index, part, out)?;
         }
         if says {
-            // A reason may be given before the last of the answer; what follows takes it back.
-            self.choice(index).is_finished = false;
-            out.retract();
+            self.goes_on(index, out);
         }
         annotate(index, candidate.citation_metadata, candidate.grounding_metadata, out);
         if let Some(logprobs) = candidate.logprobs_result.and_then(logprobs) {
@@ -193,6 +291,12 @@ impl PieceReader {
             let number = Some(state.calls.saturating_sub(1));
             out.tool(index, ToolPiece { index: number, arguments: &writer.end(), ..ToolPiece::default() });
         }
+    }
+
+    /// A reason may be given before the last of the answer; what follows takes it back.
+    fn goes_on(&mut self, index: u32, out: &mut Emitter) {
+        self.choice(index).is_finished = false;
+        out.retract();
     }
 
     fn choice(&mut self, index: u32) -> &mut ChoiceState {

@@ -15,7 +15,9 @@ pub(super) struct Piece<'a> {
     pub candidates: Option<Vec<Candidate<'a>>>,
     #[serde(borrow)]
     pub prompt_feedback: Option<PromptFeedback<'a>>,
-    pub usage_metadata: Option<UsageMetadata>,
+    /// Other counts in each piece, and only the last ones matter.
+    #[serde(borrow)]
+    pub usage_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     pub model_version: Text<'a>,
     #[serde(borrow)]

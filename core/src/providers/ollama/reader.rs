@@ -1,5 +1,7 @@
 //! Reads Ollama's lines; a whole answer is one of them.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -11,12 +13,23 @@ use crate::providers::compact::compact;
 use crate::providers::failure::{Failure, not_an_answer};
 use crate::providers::loose::{Count, List, Text};
 use crate::providers::openai::mend_surrogates;
+use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{ChunkChoice, FinishReason, Str, Usage};
 
 #[derive(Debug, Default)]
 pub(super) struct LineReader {
     calls: u32,
+    /// What the last line's text was, if the next one may be like it.
+    alike: Option<Piece>,
+    pattern: Pattern,
+}
+
+/// What a text adds to.
+#[derive(Debug, Clone, Copy)]
+enum Piece {
+    Text,
+    Thinking,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,6 +98,9 @@ impl LineReader {
     }
 
     fn line(&mut self, data: &str, out: &mut Emitter) -> Result<()> {
+        if self.say_alike(data, out) {
+            return Ok(());
+        }
         let line: Line<'_> = match serde_json::from_str(data) {
             Ok(line) => line,
             Err(error) => match mend_surrogates(data) {
@@ -93,6 +109,7 @@ impl LineReader {
                 None => return Err(malformed(data, error)),
             },
         };
+        self.learn(data, &line);
         if line.error.is_some() || line.message.is_none() && line.done.is_none() {
             let failure = serde_json::from_str::<Value>(data).ok().and_then(|value| Failure::read(&value));
             return Err(failure.map_or_else(|| not_an_answer(data), |failure| failure.inside_stream(data)));
@@ -133,6 +150,37 @@ impl LineReader {
             out.done();
         }
         Ok(())
+    }
+
+    /// Says what a line says that differs from the last one in its text and time alone; otherwise `false`, and nothing was said.
+    fn say_alike(&self, data: &str, out: &mut Emitter) -> bool {
+        let Some(piece) = self.alike else { return false };
+        let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
+        match piece {
+            Piece::Text => out.text(0, text.into_owned()),
+            Piece::Thinking => out.reasoning(0, text.into_owned()),
+        }
+        true
+    }
+
+    /// Keeps a line whose one meaning is a piece of text as the pattern of those to come.
+    fn learn(&mut self, data: &str, line: &Line<'_>) {
+        self.alike = None;
+        let Line { created_at: Text(Cow::Borrowed(time)), message: Some(message), done: None | Some(false), .. } = line else {
+            return;
+        };
+        if line.error.is_some() || !line.done_reason.is_empty() || line.logprobs.is_some() || !message.tool_calls.0.is_empty() {
+            return;
+        }
+        let (piece, text) = match (&message.content.0, &message.thinking.0) {
+            (Cow::Borrowed(text), thinking) if thinking.is_empty() => (Piece::Text, text),
+            (text, Cow::Borrowed(thinking)) if text.is_empty() => (Piece::Thinking, thinking),
+            _ => return,
+        };
+        let holes = [(Hole::Padding, *time), (Hole::Text, *text)];
+        if self.pattern.learn(data, if time.is_empty() { &holes[1..] } else { &holes }) {
+            self.alike = Some(piece);
+        }
     }
 }
 

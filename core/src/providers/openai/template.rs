@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::wire::{Loose, WireChoice, WireChunk, WireDelta, WireToolCall};
-use crate::providers::pattern::Pattern;
+use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{ChunkChoice, Delta};
 
@@ -36,12 +36,12 @@ impl Template {
     pub(super) fn learn(&mut self, data: &str, chunk: &WireChunk<'_>) {
         self.slot = None;
         let Some((slot, text)) = Slot::of(chunk) else { return };
-        let padding = match &chunk.padding {
-            Loose::Absent => None,
-            Loose::Text(Cow::Borrowed(padding)) => Some(*padding),
-            _ => return,
+        let is_learnt = match &chunk.padding {
+            Loose::Absent => self.pattern.learn(data, &[(Hole::Text, text)]),
+            Loose::Text(Cow::Borrowed(padding)) => self.pattern.learn(data, &[(Hole::Text, text), (Hole::Padding, padding)]),
+            _ => false,
         };
-        if self.pattern.learn(data, text, padding) {
+        if is_learnt {
             self.slot = Some(slot);
         }
     }
@@ -49,7 +49,7 @@ impl Template {
     /// Says what `data` says if it differs from the template in its strings alone; otherwise `false`, and nothing was said.
     pub(super) fn say(&self, data: &str, out: &mut Emitter) -> bool {
         let Some(slot) = &self.slot else { return false };
-        let Some(text) = self.pattern.text(data) else { return false };
+        let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
         let mut delta = Delta::default();
         match &slot.field {
             Field::Content => delta.content = Some(text.into_owned()),
@@ -209,7 +209,8 @@ mod tests {
         fn read(&mut self, event: &Event<'_>) {
             let [short, long] = &mut self.readers;
             let template = &short.0.template;
-            self.short_ways += usize::from(template.slot.is_some() && template.pattern.text(event.data.trim_ascii()).is_some());
+            self.short_ways +=
+                usize::from(template.slot.is_some() && template.pattern.filling(event.data.trim_ascii()).is_some());
             long.0.template.forget();
             let said = [short, long].map(|(reader, out)| {
                 let result = reader.event(event, out).map_err(|error: Error| error.to_json());

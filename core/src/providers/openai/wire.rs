@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::providers::loose::List;
 use crate::types::{Annotation, AudioAnswer, Extra, FunctionCall, Key};
 
 /// A value that should be a string.
@@ -70,36 +71,6 @@ impl<'de> Deserialize<'de> for Loose<'de> {
             }
         }
         deserializer.deserialize_any(LooseVisitor)
-    }
-}
-
-/// A list that may be `null` or, with some hosts, the one item itself.
-#[derive(Debug)]
-struct List<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
-            type Value = List<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    list.push(item);
-                }
-                Ok(List(list))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(|item| List(vec![item]))
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(List(Vec::new()))
-            }
-        }
-        deserializer.deserialize_any(ListVisitor(std::marker::PhantomData))
     }
 }
 

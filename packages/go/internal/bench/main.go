@@ -1,7 +1,7 @@
-// Command bench measures one Go client, the server being another process: bench CLIENT cpu|first BASE_URL STREAMS.
+// Command bench measures one Go client, the server being another process: bench CLIENT cpu|first|added BASE_URL STREAMS.
 //
 // It prints what scripts/bench.d/go reads. cpu: microseconds of CPU a chunk, peak memory in MiB. first: microseconds until the first chunk
-// with text.
+// with text. added: microseconds from the moment at which the mock wrote a chunk, which its text says behind its number, until the client has it.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	llm "github.com/kreuzberg-dev/liter-llm/packages/go"
 	"github.com/openai/openai-go/v3"
@@ -27,7 +28,17 @@ type seen struct {
 	first        time.Time
 }
 
+// delays is how long chunks took that carry the time at which they were written; nil where that is not measured.
+var delays *[]float64
+
 func (s *seen) chunk(text string) {
+	if delays != nil {
+		if words := strings.Fields(text); len(words) == 2 {
+			written, err := strconv.ParseInt(words[1], 10, 64)
+			check(err)
+			*delays = append(*delays, float64(monotonic()-written)/1e3)
+		}
+	}
 	s.chunks++
 	s.text += len(text)
 	if text != "" && s.first.IsZero() {
@@ -61,9 +72,27 @@ func main() {
 				times = append(times, float64(first.Nanoseconds())/1e3)
 			}
 		}
-		sort.Float64s(times)
-		fmt.Printf("%.1f\n", times[len(times)/2])
+		fmt.Printf("%.1f\n", median(times))
+	case "added":
+		delays = &[]float64{}
+		for range streams {
+			stream()
+		}
+		fmt.Printf("%.1f\n", median(*delays))
 	}
+}
+
+func median(numbers []float64) float64 {
+	sort.Float64s(numbers)
+	return numbers[len(numbers)/2]
+}
+
+// monotonic is the system's monotonic clock, which is the same in every process.
+func monotonic() int64 {
+	const clockMonotonic = 1
+	var now syscall.Timespec
+	syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clockMonotonic, uintptr(unsafe.Pointer(&now)), 0)
+	return now.Nano()
 }
 
 func ours(url string) func() seen {

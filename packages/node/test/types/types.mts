@@ -57,6 +57,23 @@ export const untyped: unknown = tool({ name: "t", parameters: { type: "object" }
 // @ts-expect-error: the schema says it is a string.
 export const wrong: number = weather.parse({ function: { name: "weather", arguments: "{}" } }).city;
 
+// A hook's events and answers are known by its functions' names.
+new LlmClient({
+  hooks: {
+    beforeRequest: ({ request, model }) => (model === "demo" ? { request: { ...request, seed: 1 } } : undefined),
+    afterHeaders: async ({ status, requestId }) => {
+      if (status > 200) return { error: { kind: "server", message: requestId ?? "" } };
+    },
+    onChunks: ({ chunks }) => ({ chunks: chunks.filter((chunk) => chunk.choices.length > 0) }),
+    onError: ({ error }) => ({ error }),
+    onEnd: async ({ response, seconds }) => console.log(response?.usage?.total_tokens, seconds),
+  },
+});
+// @ts-expect-error: there is no such kind.
+new LlmClient({ hooks: [{ beforeRequest: () => ({ error: { kind: "bad", message: "" } }) }] });
+// @ts-expect-error: a request cannot be changed when its chunks have come.
+new LlmClient({ hooks: { onChunks: () => ({ request: { model: "m", messages: [] } }) } });
+
 const format = jsonSchema("person", z.object({ name: z.string() }));
 await client.chat({ model: ["openai/gpt-4o", "groq/llama-4"], messages, tools: [weather], response_format: format });
 export const name: string = format.parse(response).name;

@@ -89,6 +89,6 @@ private final class Reader: @unchecked Sendable {
     }
 
     func completion() async throws -> ChatCompletion {
-        try await translated { try await call.completion() }
+        try await translatedLater { try await call.completion() }
     }
 }

@@ -11,9 +11,9 @@
 public final class LlmClient: Sendable {
     private let native: NativeClient
 
-    /// A client configured in full.
-    public init(config: ClientConfig) throws {
-        native = try translated { try NativeClient(config: config) }
+    /// A client configured in full, with what is put around its calls, asked in this order.
+    public init(config: ClientConfig, hooks: [any Hooks] = []) throws {
+        native = try translated { try NativeClient(config: config, hooks: hooks.map(Receiver.init)) }
     }
 
     /// A client with a key of its own; without one it comes from the provider's usual variable, such as `OPENAI_API_KEY`.
@@ -45,7 +45,7 @@ func cancellable<T: Sendable>(
 ) async throws -> T {
     do {
         return try await withTaskCancellationHandler {
-            try await translated { try await wait(call) }
+            try await translatedLater { try await wait(call) }
         } onCancel: {
             call.cancel()
         }

@@ -51,6 +51,13 @@ public enum LlmError: Error, Equatable, Sendable {
     public var isRetryable: Bool { details.retryable }
     /// What had been streamed before it.
     public var partial: ChatCompletion? { details.partial }
+    /// The error of each model tried, where all failed.
+    public var causes: [LlmError] { details.causes.map(LlmError.init) }
+
+    /// An error of that kind, for ``Hooks`` that refuse a call.
+    public init(_ kind: ErrorKind, _ message: String) {
+        self.init(ErrorDetails(kind: kind, message: message))
+    }
 
     init(_ details: ErrorDetails) {
         switch details.kind {
@@ -89,7 +96,7 @@ func translated<T>(_ body: () throws -> T) throws -> T {
 }
 
 /// As above, for what waits.
-func translated<T>(_ body: () async throws -> T) async throws -> T {
+func translatedLater<T>(_ body: () async throws -> T) async throws -> T {
     do {
         return try await body()
     } catch NativeError.Failed(let details) {

@@ -49,6 +49,18 @@ extension Tool {
 }
 
 extension ChatCompletionRequest {
+    /// A request for a list of models, to be tried in order: an answer that breaks off is gone on with by the next, or, in a list of one, by
+    /// the same model asked anew.
+    public init(models: [String], messages: [Message] = []) {
+        self.init(model: modelsFromList(models: models), messages: messages)
+    }
+
+    /// The models that it names, to be tried in order.
+    public var models: [String] {
+        get { modelsToList(models: model) }
+        set { model = modelsFromList(models: newValue) }
+    }
+
     /// Reads a request from OpenAI's JSON.
     public init(json: String) throws { self = try translated { try requestFromJson(json: json) } }
 
@@ -59,6 +71,9 @@ extension ChatCompletionRequest {
 extension ChatCompletionChunk {
     /// The text of the first choice's delta; empty when it brings none.
     public var text: String { choices.first?.delta.content ?? "" }
+
+    /// Reads a chunk from OpenAI's JSON.
+    public init(json: String) throws { self = try translated { try chunkFromJson(json: json) } }
 
     /// The chunk as OpenAI's JSON.
     public func json() -> String { chunkToJson(chunk: self) }

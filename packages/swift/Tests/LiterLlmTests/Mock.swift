@@ -16,21 +16,29 @@ enum Mock {
 
     static let address: String = {
         if let address = ProcessInfo.processInfo.environment["LITERLLM_MOCK"] { return address }
+        return start("--cases", cases.path)
+    }()
+
+    /// A second one, whose certificate nobody vouches for.
+    static let untrusted = start("--tls")
+
+    private static func start(_ options: String...) -> String {
         let process = Process()
         let command = ProcessInfo.processInfo.environment["LITERLLM_BIN"] ?? root.appendingPathComponent("target/release/literllm").path
         process.executableURL = URL(fileURLWithPath: command)
-        process.arguments = ["mock", "--port", "0", "--exit-with-stdin", "--cases", cases.path]
-        let output = Pipe()
-        input = Pipe()
+        process.arguments = ["mock", "--port", "0", "--exit-with-stdin"] + options
+        let (input, output) = (Pipe(), Pipe())
+        lock.withLock { inputs.append(input) }
         process.standardInput = input
         process.standardOutput = output
         try! process.run()
         var line = Data()
         while let byte = try! output.fileHandleForReading.read(upToCount: 1), byte != Data([10]) { line += byte }
         return String(decoding: line, as: UTF8.self).trimmingCharacters(in: .whitespaces)
-    }()
-    /// Kept open: the mock ends when it closes.
-    private static nonisolated(unsafe) var input: Pipe?
+    }
+
+    /// Kept open: a mock ends when its own closes.
+    private static nonisolated(unsafe) var inputs: [Pipe] = []
 
     private static let lock = NSLock()
     private static nonisolated(unsafe) var count = 0

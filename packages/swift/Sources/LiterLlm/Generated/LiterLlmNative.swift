@@ -78,7 +78,7 @@ fileprivate enum FfiConverterByRefBytes: FfiConverter {
         fatalError("ByRef bytes cannot be lifted: zero-copy &[u8] only flows foreign->Rust")
     }
 
-    static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Data {
+    static func read(from buf: inout Incoming) throws -> Data {
         fatalError("ByRef bytes cannot be read from a buffer: zero-copy &[u8] is only supported in argument position, not nested in records/options/etc.")
     }
 
@@ -94,81 +94,13 @@ fileprivate enum FfiConverterByRefBytes: FfiConverter {
 // Helper classes/extensions that don't change.
 // Someday, this will be in a library of its own.
 
-fileprivate extension Data {
-    init(rustBuffer: RustBuffer) {
-        self.init(
-            bytesNoCopy: rustBuffer.data!,
-            count: Int(rustBuffer.len),
-            deallocator: .none
-        )
-    }
+
+fileprivate func readInt<T: FixedWidthInteger>(_ reader: inout Incoming) throws -> T {
+    try reader.integer()
 }
 
-// Define reader functionality.  Normally this would be defined in a class or
-// struct, but we use standalone functions instead in order to make external
-// types work.
-//
-// With external types, one swift source file needs to be able to call the read
-// method on another source file's FfiConverter, but then what visibility
-// should Reader have?
-// - If Reader is fileprivate, then this means the read() must also
-//   be fileprivate, which doesn't work with external types.
-// - If Reader is internal/public, we'll get compile errors since both source
-//   files will try define the same type.
-//
-// Instead, the read() method and these helper functions input a tuple of data
-
-fileprivate func createReader(data: Data) -> (data: Data, offset: Data.Index) {
-    (data: data, offset: 0)
-}
-
-// Reads an integer at the current offset, in big-endian order, and advances
-// the offset on success. Throws if reading the integer would move the
-// offset past the end of the buffer.
-fileprivate func readInt<T: FixedWidthInteger>(_ reader: inout (data: Data, offset: Data.Index)) throws -> T {
-    let range = reader.offset..<reader.offset + MemoryLayout<T>.size
-    guard reader.data.count >= range.upperBound else {
-        throw UniffiInternalError.bufferOverflow
-    }
-    if T.self == UInt8.self {
-        let value = reader.data[reader.offset]
-        reader.offset += 1
-        return value as! T
-    }
-    var value: T = 0
-    let _ = withUnsafeMutableBytes(of: &value, { reader.data.copyBytes(to: $0, from: range)})
-    reader.offset = range.upperBound
-    return value.bigEndian
-}
-
-// Reads an arbitrary number of bytes, to be used to read
-// raw bytes, this is useful when lifting strings
-fileprivate func readBytes(_ reader: inout (data: Data, offset: Data.Index), count: Int) throws -> Array<UInt8> {
-    let range = reader.offset..<(reader.offset+count)
-    guard reader.data.count >= range.upperBound else {
-        throw UniffiInternalError.bufferOverflow
-    }
-    var value = [UInt8](repeating: 0, count: count)
-    value.withUnsafeMutableBufferPointer({ buffer in
-        reader.data.copyBytes(to: buffer, from: range)
-    })
-    reader.offset = range.upperBound
-    return value
-}
-
-// Reads a float at the current offset.
-fileprivate func readFloat(_ reader: inout (data: Data, offset: Data.Index)) throws -> Float {
-    return Float(bitPattern: try readInt(&reader))
-}
-
-// Reads a float at the current offset.
-fileprivate func readDouble(_ reader: inout (data: Data, offset: Data.Index)) throws -> Double {
-    return Double(bitPattern: try readInt(&reader))
-}
-
-// Indicates if the offset has reached the end of the buffer.
-fileprivate func hasRemaining(_ reader: (data: Data, offset: Data.Index)) -> Bool {
-    return reader.offset < reader.data.count
+fileprivate func readDouble(_ reader: inout Incoming) throws -> Double {
+    Double(bitPattern: try reader.integer())
 }
 
 // Define writer functionality.  Normally this would be defined in a class or
@@ -208,7 +140,7 @@ fileprivate protocol FfiConverter {
 
     static func lift(_ value: FfiType) throws -> SwiftType
     static func lower(_ value: SwiftType) -> FfiType
-    static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType
+    static func read(from buf: inout Incoming) throws -> SwiftType
     static func write(_ value: SwiftType, into buf: inout [UInt8])
 }
 
@@ -240,12 +172,10 @@ extension FfiConverterRustBuffer {
     @_documentation(visibility: private)
 #endif
     public static func lift(_ buf: RustBuffer) throws -> SwiftType {
-        var reader = createReader(data: Data(rustBuffer: buf))
+        defer { buf.deallocate() }
+        var reader = Incoming(UnsafeRawBufferPointer(start: buf.data, count: Int(buf.len)))
         let value = try read(from: &reader)
-        if hasRemaining(reader) {
-            throw UniffiInternalError.incompleteData
-        }
-        buf.deallocate()
+        guard reader.isAtEnd else { throw UniffiInternalError.incompleteData }
         return value
     }
 
@@ -460,7 +390,29 @@ fileprivate final class UniffiHandleMap<T>: @unchecked Sendable {
 
 
 // Public interface members begin here.
+// Magic number for the Rust proxy to call using the same mechanism as every other method,
+// to free the callback once it's dropped by Rust.
+private let IDX_CALLBACK_FREE: Int32 = 0
+// Callback return codes
+private let UNIFFI_CALLBACK_SUCCESS: Int32 = 0
+private let UNIFFI_CALLBACK_ERROR: Int32 = 1
+private let UNIFFI_CALLBACK_UNEXPECTED_ERROR: Int32 = 2
 
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterUInt32: FfiConverterPrimitive {
+    typealias FfiType = UInt32
+    typealias SwiftType = UInt32
+
+    public static func read(from buf: inout Incoming) throws -> UInt32 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
@@ -469,7 +421,7 @@ fileprivate struct FfiConverterInt32: FfiConverterPrimitive {
     typealias FfiType = Int32
     typealias SwiftType = Int32
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Int32 {
+    public static func read(from buf: inout Incoming) throws -> Int32 {
         return try lift(readInt(&buf))
     }
 
@@ -481,11 +433,27 @@ fileprivate struct FfiConverterInt32: FfiConverterPrimitive {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterUInt64: FfiConverterPrimitive {
+    typealias FfiType = UInt64
+    typealias SwiftType = UInt64
+
+    public static func read(from buf: inout Incoming) throws -> UInt64 {
+        return try lift(readInt(&buf))
+    }
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterDouble: FfiConverterPrimitive {
     typealias FfiType = Double
     typealias SwiftType = Double
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Double {
+    public static func read(from buf: inout Incoming) throws -> Double {
         return try lift(readDouble(&buf))
     }
 
@@ -509,7 +477,7 @@ fileprivate struct FfiConverterBool : FfiConverter {
         return value ? 1 : 0
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Bool {
+    public static func read(from buf: inout Incoming) throws -> Bool {
         return try lift(readInt(&buf))
     }
 
@@ -551,10 +519,8 @@ fileprivate struct FfiConverterString: FfiConverter {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> String {
-        let len: Int32 = try readInt(&buf)
-        // See `lift` above for why we avoid Foundation's NSString-backed decoder here.
-        return String(decoding: try readBytes(&buf, count: Int(len)), as: UTF8.self)
+    public static func read(from buf: inout Incoming) throws -> String {
+        return try buf.text()
     }
 
     public static func write(_ value: String, into buf: inout [UInt8]) {
@@ -563,6 +529,258 @@ fileprivate struct FfiConverterString: FfiConverter {
         writeBytes(&buf, value.utf8)
     }
 }
+
+
+
+
+/**
+ * Hooks as the language has them.
+ */
+public protocol HookReceiver: AnyObject, Sendable {
+
+    /**
+     * The stages at which they want to be asked. Called once.
+     */
+    func stages()  -> [HookStage]
+
+    /**
+     * Takes a question and returns at once; `call` is answered later, from any thread.
+     */
+    func ask(event: HookEvent, call: NativeHookCall)
+
+}
+/**
+ * Hooks as the language has them.
+ */
+open class HookReceiverImpl: HookReceiver, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_literllm_uniffi_fn_clone_hookreceiver(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_literllm_uniffi_fn_free_hookreceiver(handle, $0) }
+    }
+
+
+
+
+    /**
+     * The stages at which they want to be asked. Called once.
+     */
+open func stages() -> [HookStage]  {
+    return try!  FfiConverterSequenceTypeHookStage.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_hookreceiver_stages(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Takes a question and returns at once; `call` is answered later, from any thread.
+     */
+open func ask(event: HookEvent, call: NativeHookCall)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_hookreceiver_ask(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeHookEvent_lower(event),
+        FfiConverterTypeNativeHookCall_lower(call),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceHookReceiver {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceHookReceiver = UniffiVTableCallbackInterfaceHookReceiver(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeHookReceiver.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface HookReceiver: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeHookReceiver.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface HookReceiver: handle missing in uniffiClone")
+            }
+        },
+        stages: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> [HookStage] in
+                guard let uniffiObj = try? FfiConverterTypeHookReceiver.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return uniffiObj.stages(
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterSequenceTypeHookStage.lower($0) }
+            uniffiTraitInterfaceCall(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn
+            )
+        },
+        ask: { (
+            uniffiHandle: UInt64,
+            event: RustBuffer,
+            call: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeHookReceiver.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return uniffiObj.ask(
+                     event: try FfiConverterTypeHookEvent_lift(event),
+                     call: try FfiConverterTypeNativeHookCall_lift(call)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCall(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceHookReceiver> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceHookReceiver>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitHookReceiver() {
+    uniffi_literllm_uniffi_fn_init_callback_vtable_hookreceiver(UniffiCallbackInterfaceHookReceiver.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeHookReceiver: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<HookReceiver>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = HookReceiver
+
+    public static func lift(_ handle: UInt64) throws -> HookReceiver {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return HookReceiverImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: HookReceiver) -> UInt64 {
+         if let rustImpl = value as? HookReceiverImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> HookReceiver {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: HookReceiver, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeHookReceiver_lift(_ handle: UInt64) throws -> HookReceiver {
+    return try FfiConverterTypeHookReceiver.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeHookReceiver_lower(_ value: HookReceiver) -> UInt64 {
+    return FfiConverterTypeHookReceiver.lower(value)
+}
+
+
 
 
 
@@ -776,7 +994,7 @@ open func nextBatchBlocking()throws  -> [ChatCompletionChunk]  {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeNativeCall: FfiConverter {
+struct FfiConverterTypeNativeCall: FfiConverter {
     typealias FfiType = UInt64
     typealias SwiftType = NativeCall
 
@@ -788,7 +1006,7 @@ public struct FfiConverterTypeNativeCall: FfiConverter {
         return value.uniffiCloneHandle()
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NativeCall {
+    public static func read(from buf: inout Incoming) throws -> NativeCall {
         let handle: UInt64 = try readInt(&buf)
         return try lift(handle)
     }
@@ -802,14 +1020,14 @@ public struct FfiConverterTypeNativeCall: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeNativeCall_lift(_ handle: UInt64) throws -> NativeCall {
+func FfiConverterTypeNativeCall_lift(_ handle: UInt64) throws -> NativeCall {
     return try FfiConverterTypeNativeCall.lift(handle)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeNativeCall_lower(_ value: NativeCall) -> UInt64 {
+func FfiConverterTypeNativeCall_lower(_ value: NativeCall) -> UInt64 {
     return FfiConverterTypeNativeCall.lower(value)
 }
 
@@ -871,12 +1089,16 @@ open class NativeClient: NativeClientProtocol, @unchecked Sendable {
     public func uniffiCloneHandle() -> UInt64 {
         return try! rustCall { uniffi_literllm_uniffi_fn_clone_nativeclient(self.handle, $0) }
     }
-public convenience init(config: ClientConfig)throws  {
+    /**
+     * `hooks` are asked in their order.
+     */
+public convenience init(config: ClientConfig, hooks: [HookReceiver])throws  {
     let handle =
         try rustCallWithError(FfiConverterTypeNativeError_lift) {
         uniffiCallStatus in
     uniffi_literllm_uniffi_fn_constructor_nativeclient_new(
-        FfiConverterTypeClientConfig_lower(config),uniffiCallStatus
+        FfiConverterTypeClientConfig_lower(config),
+        FfiConverterSequenceTypeHookReceiver.lower(hooks),uniffiCallStatus
     )
 }
     self.init(unsafeFromHandle: handle)
@@ -916,7 +1138,7 @@ open func call(request: ChatCompletionRequest, options: RequestOptions) -> Nativ
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeNativeClient: FfiConverter {
+struct FfiConverterTypeNativeClient: FfiConverter {
     typealias FfiType = UInt64
     typealias SwiftType = NativeClient
 
@@ -928,7 +1150,7 @@ public struct FfiConverterTypeNativeClient: FfiConverter {
         return value.uniffiCloneHandle()
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NativeClient {
+    public static func read(from buf: inout Incoming) throws -> NativeClient {
         let handle: UInt64 = try readInt(&buf)
         return try lift(handle)
     }
@@ -942,15 +1164,182 @@ public struct FfiConverterTypeNativeClient: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeNativeClient_lift(_ handle: UInt64) throws -> NativeClient {
+func FfiConverterTypeNativeClient_lift(_ handle: UInt64) throws -> NativeClient {
     return try FfiConverterTypeNativeClient.lift(handle)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeNativeClient_lower(_ value: NativeClient) -> UInt64 {
+func FfiConverterTypeNativeClient_lower(_ value: NativeClient) -> UInt64 {
     return FfiConverterTypeNativeClient.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+ */
+public protocol NativeHookCallProtocol: AnyObject, Sendable {
+
+    func answerChunks(chunks: [ChatCompletionChunk])
+
+    func answerError(kind: ErrorKind, message: String)
+
+    func answerRequest(request: ChatCompletionRequest)
+
+    func answerResponse(response: ChatCompletion)
+
+    func pass()
+
+}
+/**
+ * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+ */
+open class NativeHookCall: NativeHookCallProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_literllm_uniffi_fn_clone_nativehookcall(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_literllm_uniffi_fn_free_nativehookcall(handle, $0) }
+    }
+
+
+
+
+open func answerChunks(chunks: [ChatCompletionChunk])  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativehookcall_answer_chunks(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypeChatCompletionChunk.lower(chunks),uniffiCallStatus
+    )
+}
+}
+
+open func answerError(kind: ErrorKind, message: String)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeErrorKind_lower(kind),
+        FfiConverterString.lower(message),uniffiCallStatus
+    )
+}
+}
+
+open func answerRequest(request: ChatCompletionRequest)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativehookcall_answer_request(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeChatCompletionRequest_lower(request),uniffiCallStatus
+    )
+}
+}
+
+open func answerResponse(response: ChatCompletion)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativehookcall_answer_response(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeChatCompletion_lower(response),uniffiCallStatus
+    )
+}
+}
+
+open func pass()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativehookcall_pass(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeNativeHookCall: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = NativeHookCall
+
+    public static func lift(_ handle: UInt64) throws -> NativeHookCall {
+        return NativeHookCall(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: NativeHookCall) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout Incoming) throws -> NativeHookCall {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: NativeHookCall, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeNativeHookCall_lift(_ handle: UInt64) throws -> NativeHookCall {
+    return try FfiConverterTypeNativeHookCall.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeNativeHookCall_lower(_ value: NativeHookCall) -> UInt64 {
+    return FfiConverterTypeNativeHookCall.lower(value)
 }
 
 
@@ -1000,9 +1389,9 @@ public struct ErrorDetails: Equatable, Hashable {
      */
     public var partial: ChatCompletion?
     /**
-     * The error of each model tried, where all failed, as JSON objects.
+     * The error of each model tried, where all failed.
      */
-    public var causes: [String]
+    public var causes: [ErrorDetails]
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -1035,8 +1424,8 @@ public struct ErrorDetails: Equatable, Hashable {
          * What had been streamed before it.
          */partial: ChatCompletion? = nil,
         /**
-         * The error of each model tried, where all failed, as JSON objects.
-         */causes: [String] = []) {
+         * The error of each model tried, where all failed.
+         */causes: [ErrorDetails] = []) {
         self.kind = kind
         self.message = message
         self.provider = provider
@@ -1064,8 +1453,8 @@ extension ErrorDetails: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeErrorDetails: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ErrorDetails {
+struct FfiConverterTypeErrorDetails: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ErrorDetails {
         return
             try ErrorDetails(
                 kind: FfiConverterTypeErrorKind.read(from: &buf),
@@ -1080,7 +1469,7 @@ public struct FfiConverterTypeErrorDetails: FfiConverterRustBuffer {
                 body: FfiConverterOptionString.read(from: &buf),
                 retryable: FfiConverterBool.read(from: &buf),
                 partial: FfiConverterOptionTypeChatCompletion.read(from: &buf),
-                causes: FfiConverterSequenceString.read(from: &buf)
+                causes: FfiConverterSequenceTypeErrorDetails.read(from: &buf)
         )
     }
 
@@ -1097,7 +1486,7 @@ public struct FfiConverterTypeErrorDetails: FfiConverterRustBuffer {
         FfiConverterOptionString.write(value.body, into: &buf)
         FfiConverterBool.write(value.retryable, into: &buf)
         FfiConverterOptionTypeChatCompletion.write(value.partial, into: &buf)
-        FfiConverterSequenceString.write(value.causes, into: &buf)
+        FfiConverterSequenceTypeErrorDetails.write(value.causes, into: &buf)
     }
 }
 
@@ -1105,16 +1494,226 @@ public struct FfiConverterTypeErrorDetails: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeErrorDetails_lift(_ buf: RustBuffer) throws -> ErrorDetails {
+func FfiConverterTypeErrorDetails_lift(_ buf: RustBuffer) throws -> ErrorDetails {
     return try FfiConverterTypeErrorDetails.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeErrorDetails_lower(_ value: ErrorDetails) -> RustBuffer {
+func FfiConverterTypeErrorDetails_lower(_ value: ErrorDetails) -> RustBuffer {
     return FfiConverterTypeErrorDetails.lower(value)
 }
+
+
+/**
+ * What a hook is told; which fields are there depends on the stage.
+ */
+public struct HookEvent: Equatable, Hashable {
+    public var stage: HookStage
+    public var call: UInt64
+    public var attempt: UInt32
+    public var provider: String
+    public var model: String
+    public var stream: Bool
+    public var request: ChatCompletionRequest?
+    public var status: Int32?
+    public var headers: [String: String]
+    public var requestId: String?
+    public var chunks: [ChatCompletionChunk]
+    public var error: ErrorDetails?
+    public var response: ChatCompletion?
+    public var seconds: Double?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(stage: HookStage, call: UInt64, attempt: UInt32, provider: String, model: String, stream: Bool, request: ChatCompletionRequest?, status: Int32?, headers: [String: String], requestId: String?, chunks: [ChatCompletionChunk], error: ErrorDetails?, response: ChatCompletion?, seconds: Double?) {
+        self.stage = stage
+        self.call = call
+        self.attempt = attempt
+        self.provider = provider
+        self.model = model
+        self.stream = stream
+        self.request = request
+        self.status = status
+        self.headers = headers
+        self.requestId = requestId
+        self.chunks = chunks
+        self.error = error
+        self.response = response
+        self.seconds = seconds
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension HookEvent: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeHookEvent: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> HookEvent {
+        return
+            try HookEvent(
+                stage: FfiConverterTypeHookStage.read(from: &buf),
+                call: FfiConverterUInt64.read(from: &buf),
+                attempt: FfiConverterUInt32.read(from: &buf),
+                provider: FfiConverterString.read(from: &buf),
+                model: FfiConverterString.read(from: &buf),
+                stream: FfiConverterBool.read(from: &buf),
+                request: FfiConverterOptionTypeChatCompletionRequest.read(from: &buf),
+                status: FfiConverterOptionInt32.read(from: &buf),
+                headers: FfiConverterDictionaryStringString.read(from: &buf),
+                requestId: FfiConverterOptionString.read(from: &buf),
+                chunks: FfiConverterSequenceTypeChatCompletionChunk.read(from: &buf),
+                error: FfiConverterOptionTypeErrorDetails.read(from: &buf),
+                response: FfiConverterOptionTypeChatCompletion.read(from: &buf),
+                seconds: FfiConverterOptionDouble.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: HookEvent, into buf: inout [UInt8]) {
+        FfiConverterTypeHookStage.write(value.stage, into: &buf)
+        FfiConverterUInt64.write(value.call, into: &buf)
+        FfiConverterUInt32.write(value.attempt, into: &buf)
+        FfiConverterString.write(value.provider, into: &buf)
+        FfiConverterString.write(value.model, into: &buf)
+        FfiConverterBool.write(value.stream, into: &buf)
+        FfiConverterOptionTypeChatCompletionRequest.write(value.request, into: &buf)
+        FfiConverterOptionInt32.write(value.status, into: &buf)
+        FfiConverterDictionaryStringString.write(value.headers, into: &buf)
+        FfiConverterOptionString.write(value.requestId, into: &buf)
+        FfiConverterSequenceTypeChatCompletionChunk.write(value.chunks, into: &buf)
+        FfiConverterOptionTypeErrorDetails.write(value.error, into: &buf)
+        FfiConverterOptionTypeChatCompletion.write(value.response, into: &buf)
+        FfiConverterOptionDouble.write(value.seconds, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeHookEvent_lift(_ buf: RustBuffer) throws -> HookEvent {
+    return try FfiConverterTypeHookEvent.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeHookEvent_lower(_ value: HookEvent) -> RustBuffer {
+    return FfiConverterTypeHookEvent.lower(value)
+}
+
+
+/**
+ * A moment at which hooks are asked.
+ */
+
+public enum HookStage: Equatable, Hashable {
+
+    /**
+     * A route is about to be asked.
+     */
+    case beforeRequest
+    /**
+     * A route has answered well.
+     */
+    case afterHeaders
+    /**
+     * Chunks are about to be handed to the consumer.
+     */
+    case onChunks
+    /**
+     * A route has failed for good.
+     */
+    case onError
+    /**
+     * The call is over.
+     */
+    case onEnd
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension HookStage: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeHookStage: FfiConverterRustBuffer {
+    typealias SwiftType = HookStage
+
+    public static func read(from buf: inout Incoming) throws -> HookStage {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .beforeRequest
+
+        case 2: return .afterHeaders
+
+        case 3: return .onChunks
+
+        case 4: return .onError
+
+        case 5: return .onEnd
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: HookStage, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .beforeRequest:
+            writeInt(&buf, Int32(1))
+
+
+        case .afterHeaders:
+            writeInt(&buf, Int32(2))
+
+
+        case .onChunks:
+            writeInt(&buf, Int32(3))
+
+
+        case .onError:
+            writeInt(&buf, Int32(4))
+
+
+        case .onEnd:
+            writeInt(&buf, Int32(5))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeHookStage_lift(_ buf: RustBuffer) throws -> HookStage {
+    return try FfiConverterTypeHookStage.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeHookStage_lower(_ value: HookStage) -> RustBuffer {
+    return FfiConverterTypeHookStage.lower(value)
+}
+
 
 
 /**
@@ -1146,10 +1745,10 @@ extension NativeError: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeNativeError: FfiConverterRustBuffer {
+struct FfiConverterTypeNativeError: FfiConverterRustBuffer {
     typealias SwiftType = NativeError
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NativeError {
+    public static func read(from buf: inout Incoming) throws -> NativeError {
         let variant: Int32 = try readInt(&buf)
         switch variant {
 
@@ -1183,14 +1782,14 @@ public struct FfiConverterTypeNativeError: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeNativeError_lift(_ buf: RustBuffer) throws -> NativeError {
+func FfiConverterTypeNativeError_lift(_ buf: RustBuffer) throws -> NativeError {
     return try FfiConverterTypeNativeError.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeNativeError_lower(_ value: NativeError) -> RustBuffer {
+func FfiConverterTypeNativeError_lower(_ value: NativeError) -> RustBuffer {
     return FfiConverterTypeNativeError.lower(value)
 }
 
@@ -1209,7 +1808,7 @@ fileprivate struct FfiConverterOptionInt32: FfiConverterRustBuffer {
         FfiConverterInt32.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterInt32.read(from: &buf)
@@ -1233,7 +1832,7 @@ fileprivate struct FfiConverterOptionDouble: FfiConverterRustBuffer {
         FfiConverterDouble.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterDouble.read(from: &buf)
@@ -1257,7 +1856,7 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
         FfiConverterString.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterString.read(from: &buf)
@@ -1281,10 +1880,58 @@ fileprivate struct FfiConverterOptionTypeChatCompletion: FfiConverterRustBuffer 
         FfiConverterTypeChatCompletion.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeChatCompletion.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeChatCompletionRequest: FfiConverterRustBuffer {
+    typealias SwiftType = ChatCompletionRequest?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeChatCompletionRequest.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeChatCompletionRequest.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeErrorDetails: FfiConverterRustBuffer {
+    typealias SwiftType = ErrorDetails?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeErrorDetails.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeErrorDetails.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -1304,12 +1951,37 @@ fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String] {
+    public static func read(from buf: inout Incoming) throws -> [String] {
         let len: Int32 = try readInt(&buf)
         var seq = [String]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterString.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeHookReceiver: FfiConverterRustBuffer {
+    typealias SwiftType = [HookReceiver]
+
+    public static func write(_ value: [HookReceiver], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeHookReceiver.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [HookReceiver] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [HookReceiver]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeHookReceiver.read(from: &buf))
         }
         return seq
     }
@@ -1329,7 +2001,7 @@ fileprivate struct FfiConverterSequenceTypeChatCompletionChunk: FfiConverterRust
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ChatCompletionChunk] {
+    public static func read(from buf: inout Incoming) throws -> [ChatCompletionChunk] {
         let len: Int32 = try readInt(&buf)
         var seq = [ChatCompletionChunk]()
         seq.reserveCapacity(Int(len))
@@ -1337,6 +2009,82 @@ fileprivate struct FfiConverterSequenceTypeChatCompletionChunk: FfiConverterRust
             seq.append(try FfiConverterTypeChatCompletionChunk.read(from: &buf))
         }
         return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeErrorDetails: FfiConverterRustBuffer {
+    typealias SwiftType = [ErrorDetails]
+
+    public static func write(_ value: [ErrorDetails], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeErrorDetails.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [ErrorDetails] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [ErrorDetails]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeErrorDetails.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeHookStage: FfiConverterRustBuffer {
+    typealias SwiftType = [HookStage]
+
+    public static func write(_ value: [HookStage], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeHookStage.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [HookStage] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [HookStage]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeHookStage.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringString: FfiConverterRustBuffer {
+    public static func write(_ value: [String: String], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterString.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [String: String] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: String]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterString.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
     }
 }
 private let UNIFFI_RUST_FUTURE_POLL_READY: Int8 = 0
@@ -1466,6 +2214,28 @@ public func messageToJson(message: Message) -> String  {
 })
 }
 /**
+ * A list of models, to be tried in order, as the text that a request's `model` is.
+ */
+public func modelsFromList(models: [String]) -> Models  {
+    return try!  FfiConverterTypeModels_lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_func_models_from_list(
+        FfiConverterSequenceString.lower(models),uniffiCallStatus
+    )
+})
+}
+/**
+ * The models that a request's `model` names.
+ */
+public func modelsToList(models: Models) -> [String]  {
+    return try!  FfiConverterSequenceString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_func_models_to_list(
+        FfiConverterTypeModels_lower(models),uniffiCallStatus
+    )
+})
+}
+/**
  * Reads a call's options from JSON, by the names that every language uses.
  */
 public func optionsFromJson(json: String)throws  -> RequestOptions  {
@@ -1535,6 +2305,12 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_func_message_to_json() != 52054) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_literllm_uniffi_checksum_func_models_from_list() != 38477) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_func_models_to_list() != 14661) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_literllm_uniffi_checksum_func_options_from_json() != 1745) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -1568,10 +2344,32 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking() != 38650) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_literllm_uniffi_checksum_constructor_nativeclient_new() != 25754) {
+    if (uniffi_literllm_uniffi_checksum_method_hookreceiver_stages() != 5972) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_hookreceiver_ask() != 34765) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks() != 11008) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_error() != 47644) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_request() != 2592) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_response() != 22581) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_pass() != 1831) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_constructor_nativeclient_new() != 10041) {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiCallbackInitHookReceiver()
     uniffiEnsureLiterllmInitialized()
     return InitializationResult.ok
 }()

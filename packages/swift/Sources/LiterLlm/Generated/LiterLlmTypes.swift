@@ -78,7 +78,7 @@ fileprivate enum FfiConverterByRefBytes: FfiConverter {
         fatalError("ByRef bytes cannot be lifted: zero-copy &[u8] only flows foreign->Rust")
     }
 
-    static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Data {
+    static func read(from buf: inout Incoming) throws -> Data {
         fatalError("ByRef bytes cannot be read from a buffer: zero-copy &[u8] is only supported in argument position, not nested in records/options/etc.")
     }
 
@@ -94,81 +94,13 @@ fileprivate enum FfiConverterByRefBytes: FfiConverter {
 // Helper classes/extensions that don't change.
 // Someday, this will be in a library of its own.
 
-fileprivate extension Data {
-    init(rustBuffer: RustBuffer) {
-        self.init(
-            bytesNoCopy: rustBuffer.data!,
-            count: Int(rustBuffer.len),
-            deallocator: .none
-        )
-    }
+
+fileprivate func readInt<T: FixedWidthInteger>(_ reader: inout Incoming) throws -> T {
+    try reader.integer()
 }
 
-// Define reader functionality.  Normally this would be defined in a class or
-// struct, but we use standalone functions instead in order to make external
-// types work.
-//
-// With external types, one swift source file needs to be able to call the read
-// method on another source file's FfiConverter, but then what visibility
-// should Reader have?
-// - If Reader is fileprivate, then this means the read() must also
-//   be fileprivate, which doesn't work with external types.
-// - If Reader is internal/public, we'll get compile errors since both source
-//   files will try define the same type.
-//
-// Instead, the read() method and these helper functions input a tuple of data
-
-fileprivate func createReader(data: Data) -> (data: Data, offset: Data.Index) {
-    (data: data, offset: 0)
-}
-
-// Reads an integer at the current offset, in big-endian order, and advances
-// the offset on success. Throws if reading the integer would move the
-// offset past the end of the buffer.
-fileprivate func readInt<T: FixedWidthInteger>(_ reader: inout (data: Data, offset: Data.Index)) throws -> T {
-    let range = reader.offset..<reader.offset + MemoryLayout<T>.size
-    guard reader.data.count >= range.upperBound else {
-        throw UniffiInternalError.bufferOverflow
-    }
-    if T.self == UInt8.self {
-        let value = reader.data[reader.offset]
-        reader.offset += 1
-        return value as! T
-    }
-    var value: T = 0
-    let _ = withUnsafeMutableBytes(of: &value, { reader.data.copyBytes(to: $0, from: range)})
-    reader.offset = range.upperBound
-    return value.bigEndian
-}
-
-// Reads an arbitrary number of bytes, to be used to read
-// raw bytes, this is useful when lifting strings
-fileprivate func readBytes(_ reader: inout (data: Data, offset: Data.Index), count: Int) throws -> Array<UInt8> {
-    let range = reader.offset..<(reader.offset+count)
-    guard reader.data.count >= range.upperBound else {
-        throw UniffiInternalError.bufferOverflow
-    }
-    var value = [UInt8](repeating: 0, count: count)
-    value.withUnsafeMutableBufferPointer({ buffer in
-        reader.data.copyBytes(to: buffer, from: range)
-    })
-    reader.offset = range.upperBound
-    return value
-}
-
-// Reads a float at the current offset.
-fileprivate func readFloat(_ reader: inout (data: Data, offset: Data.Index)) throws -> Float {
-    return Float(bitPattern: try readInt(&reader))
-}
-
-// Reads a float at the current offset.
-fileprivate func readDouble(_ reader: inout (data: Data, offset: Data.Index)) throws -> Double {
-    return Double(bitPattern: try readInt(&reader))
-}
-
-// Indicates if the offset has reached the end of the buffer.
-fileprivate func hasRemaining(_ reader: (data: Data, offset: Data.Index)) -> Bool {
-    return reader.offset < reader.data.count
+fileprivate func readDouble(_ reader: inout Incoming) throws -> Double {
+    Double(bitPattern: try reader.integer())
 }
 
 // Define writer functionality.  Normally this would be defined in a class or
@@ -208,7 +140,7 @@ fileprivate protocol FfiConverter {
 
     static func lift(_ value: FfiType) throws -> SwiftType
     static func lower(_ value: SwiftType) -> FfiType
-    static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType
+    static func read(from buf: inout Incoming) throws -> SwiftType
     static func write(_ value: SwiftType, into buf: inout [UInt8])
 }
 
@@ -240,12 +172,10 @@ extension FfiConverterRustBuffer {
     @_documentation(visibility: private)
 #endif
     public static func lift(_ buf: RustBuffer) throws -> SwiftType {
-        var reader = createReader(data: Data(rustBuffer: buf))
+        defer { buf.deallocate() }
+        var reader = Incoming(UnsafeRawBufferPointer(start: buf.data, count: Int(buf.len)))
         let value = try read(from: &reader)
-        if hasRemaining(reader) {
-            throw UniffiInternalError.incompleteData
-        }
-        buf.deallocate()
+        guard reader.isAtEnd else { throw UniffiInternalError.incompleteData }
         return value
     }
 
@@ -469,7 +399,7 @@ fileprivate struct FfiConverterUInt32: FfiConverterPrimitive {
     typealias FfiType = UInt32
     typealias SwiftType = UInt32
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> UInt32 {
+    public static func read(from buf: inout Incoming) throws -> UInt32 {
         return try lift(readInt(&buf))
     }
 
@@ -485,7 +415,7 @@ fileprivate struct FfiConverterUInt64: FfiConverterPrimitive {
     typealias FfiType = UInt64
     typealias SwiftType = UInt64
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> UInt64 {
+    public static func read(from buf: inout Incoming) throws -> UInt64 {
         return try lift(readInt(&buf))
     }
 
@@ -501,7 +431,7 @@ fileprivate struct FfiConverterInt64: FfiConverterPrimitive {
     typealias FfiType = Int64
     typealias SwiftType = Int64
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Int64 {
+    public static func read(from buf: inout Incoming) throws -> Int64 {
         return try lift(readInt(&buf))
     }
 
@@ -517,7 +447,7 @@ fileprivate struct FfiConverterDouble: FfiConverterPrimitive {
     typealias FfiType = Double
     typealias SwiftType = Double
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Double {
+    public static func read(from buf: inout Incoming) throws -> Double {
         return try lift(readDouble(&buf))
     }
 
@@ -541,7 +471,7 @@ fileprivate struct FfiConverterBool : FfiConverter {
         return value ? 1 : 0
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Bool {
+    public static func read(from buf: inout Incoming) throws -> Bool {
         return try lift(readInt(&buf))
     }
 
@@ -583,10 +513,8 @@ fileprivate struct FfiConverterString: FfiConverter {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> String {
-        let len: Int32 = try readInt(&buf)
-        // See `lift` above for why we avoid Foundation's NSString-backed decoder here.
-        return String(decoding: try readBytes(&buf, count: Int(len)), as: UTF8.self)
+    public static func read(from buf: inout Incoming) throws -> String {
+        return try buf.text()
     }
 
     public static func write(_ value: String, into buf: inout [UInt8]) {
@@ -602,7 +530,7 @@ fileprivate struct FfiConverterString: FfiConverter {
 fileprivate struct FfiConverterDuration: FfiConverterRustBuffer {
     typealias SwiftType = TimeInterval
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TimeInterval {
+    public static func read(from buf: inout Incoming) throws -> TimeInterval {
         let seconds: UInt64 = try readInt(&buf)
         let nanoseconds: UInt32 = try readInt(&buf)
         return Double(seconds) + (Double(nanoseconds) / 1.0e9)
@@ -659,8 +587,8 @@ extension Annotation: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeAnnotation: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Annotation {
+struct FfiConverterTypeAnnotation: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Annotation {
         return
             try Annotation(
                 kind: FfiConverterTypeStr.read(from: &buf),
@@ -680,14 +608,14 @@ public struct FfiConverterTypeAnnotation: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAnnotation_lift(_ buf: RustBuffer) throws -> Annotation {
+func FfiConverterTypeAnnotation_lift(_ buf: RustBuffer) throws -> Annotation {
     return try FfiConverterTypeAnnotation.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAnnotation_lower(_ value: Annotation) -> RustBuffer {
+func FfiConverterTypeAnnotation_lower(_ value: Annotation) -> RustBuffer {
     return FfiConverterTypeAnnotation.lower(value)
 }
 
@@ -707,6 +635,10 @@ public struct AnswerMeta: Equatable, Hashable, Codable {
      */
     public var cost: Double?
     /**
+     * Whether the answer was kept from an earlier call; it cost nothing then.
+     */
+    public var cached: Bool?
+    /**
      * Every route that was asked, in order, where `model` is a list.
      */
     public var attempts: [AttemptReport]
@@ -725,6 +657,9 @@ public struct AnswerMeta: Equatable, Hashable, Codable {
          * US dollars, where the catalogue knows the model's price; never a guess.
          */cost: Double? = nil,
         /**
+         * Whether the answer was kept from an earlier call; it cost nothing then.
+         */cached: Bool? = nil,
+        /**
          * Every route that was asked, in order, where `model` is a list.
          */attempts: [AttemptReport] = [],
         /**
@@ -734,6 +669,7 @@ public struct AnswerMeta: Equatable, Hashable, Codable {
         self.requestId = requestId
         self.headers = headers
         self.cost = cost
+        self.cached = cached
         self.attempts = attempts
         self.extra = extra
     }
@@ -750,14 +686,15 @@ extension AnswerMeta: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeAnswerMeta: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AnswerMeta {
+struct FfiConverterTypeAnswerMeta: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> AnswerMeta {
         return
             try AnswerMeta(
                 provider: FfiConverterOptionTypeStr.read(from: &buf),
                 requestId: FfiConverterOptionTypeStr.read(from: &buf),
                 headers: FfiConverterOptionDictionaryStringString.read(from: &buf),
                 cost: FfiConverterOptionDouble.read(from: &buf),
+                cached: FfiConverterOptionBool.read(from: &buf),
                 attempts: FfiConverterSequenceTypeAttemptReport.read(from: &buf),
                 extra: FfiConverterTypeExtra.read(from: &buf)
         )
@@ -768,6 +705,7 @@ public struct FfiConverterTypeAnswerMeta: FfiConverterRustBuffer {
         FfiConverterOptionTypeStr.write(value.requestId, into: &buf)
         FfiConverterOptionDictionaryStringString.write(value.headers, into: &buf)
         FfiConverterOptionDouble.write(value.cost, into: &buf)
+        FfiConverterOptionBool.write(value.cached, into: &buf)
         FfiConverterSequenceTypeAttemptReport.write(value.attempts, into: &buf)
         FfiConverterTypeExtra.write(value.extra, into: &buf)
     }
@@ -777,14 +715,14 @@ public struct FfiConverterTypeAnswerMeta: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAnswerMeta_lift(_ buf: RustBuffer) throws -> AnswerMeta {
+func FfiConverterTypeAnswerMeta_lift(_ buf: RustBuffer) throws -> AnswerMeta {
     return try FfiConverterTypeAnswerMeta.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAnswerMeta_lower(_ value: AnswerMeta) -> RustBuffer {
+func FfiConverterTypeAnswerMeta_lower(_ value: AnswerMeta) -> RustBuffer {
     return FfiConverterTypeAnswerMeta.lower(value)
 }
 
@@ -865,8 +803,8 @@ extension AttemptReport: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeAttemptReport: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AttemptReport {
+struct FfiConverterTypeAttemptReport: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> AttemptReport {
         return
             try AttemptReport(
                 provider: FfiConverterTypeStr.read(from: &buf),
@@ -904,14 +842,14 @@ public struct FfiConverterTypeAttemptReport: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAttemptReport_lift(_ buf: RustBuffer) throws -> AttemptReport {
+func FfiConverterTypeAttemptReport_lift(_ buf: RustBuffer) throws -> AttemptReport {
     return try FfiConverterTypeAttemptReport.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAttemptReport_lower(_ value: AttemptReport) -> RustBuffer {
+func FfiConverterTypeAttemptReport_lower(_ value: AttemptReport) -> RustBuffer {
     return FfiConverterTypeAttemptReport.lower(value)
 }
 
@@ -957,8 +895,8 @@ extension AudioAnswer: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeAudioAnswer: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AudioAnswer {
+struct FfiConverterTypeAudioAnswer: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> AudioAnswer {
         return
             try AudioAnswer(
                 id: FfiConverterOptionString.read(from: &buf),
@@ -982,14 +920,14 @@ public struct FfiConverterTypeAudioAnswer: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAudioAnswer_lift(_ buf: RustBuffer) throws -> AudioAnswer {
+func FfiConverterTypeAudioAnswer_lift(_ buf: RustBuffer) throws -> AudioAnswer {
     return try FfiConverterTypeAudioAnswer.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAudioAnswer_lower(_ value: AudioAnswer) -> RustBuffer {
+func FfiConverterTypeAudioAnswer_lower(_ value: AudioAnswer) -> RustBuffer {
     return FfiConverterTypeAudioAnswer.lower(value)
 }
 
@@ -1025,8 +963,8 @@ extension AudioOptions: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeAudioOptions: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> AudioOptions {
+struct FfiConverterTypeAudioOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> AudioOptions {
         return
             try AudioOptions(
                 voice: FfiConverterOptionTypeJsonText.read(from: &buf),
@@ -1046,15 +984,84 @@ public struct FfiConverterTypeAudioOptions: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAudioOptions_lift(_ buf: RustBuffer) throws -> AudioOptions {
+func FfiConverterTypeAudioOptions_lift(_ buf: RustBuffer) throws -> AudioOptions {
     return try FfiConverterTypeAudioOptions.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeAudioOptions_lower(_ value: AudioOptions) -> RustBuffer {
+func FfiConverterTypeAudioOptions_lower(_ value: AudioOptions) -> RustBuffer {
     return FfiConverterTypeAudioOptions.lower(value)
+}
+
+
+/**
+ * How many answers are kept, and how long.
+ */
+public struct CacheOptions: Equatable, Hashable, Codable {
+    /**
+     * 1,000 unless set.
+     */
+    public var maxEntries: Size?
+    /**
+     * Five minutes unless set; 0 is without end.
+     */
+    public var ttl: TimeInterval?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * 1,000 unless set.
+         */maxEntries: Size? = nil,
+        /**
+         * Five minutes unless set; 0 is without end.
+         */ttl: TimeInterval? = nil) {
+        self.maxEntries = maxEntries
+        self.ttl = ttl
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension CacheOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeCacheOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> CacheOptions {
+        return
+            try CacheOptions(
+                maxEntries: FfiConverterOptionTypeSize.read(from: &buf),
+                ttl: FfiConverterOptionDuration.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: CacheOptions, into buf: inout [UInt8]) {
+        FfiConverterOptionTypeSize.write(value.maxEntries, into: &buf)
+        FfiConverterOptionDuration.write(value.ttl, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeCacheOptions_lift(_ buf: RustBuffer) throws -> CacheOptions {
+    return try FfiConverterTypeCacheOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeCacheOptions_lower(_ value: CacheOptions) -> RustBuffer {
+    return FfiConverterTypeCacheOptions.lower(value)
 }
 
 
@@ -1107,8 +1114,8 @@ extension ChatCompletion: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeChatCompletion: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ChatCompletion {
+struct FfiConverterTypeChatCompletion: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ChatCompletion {
         return
             try ChatCompletion(
                 id: FfiConverterTypeStr.read(from: &buf),
@@ -1140,14 +1147,14 @@ public struct FfiConverterTypeChatCompletion: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChatCompletion_lift(_ buf: RustBuffer) throws -> ChatCompletion {
+func FfiConverterTypeChatCompletion_lift(_ buf: RustBuffer) throws -> ChatCompletion {
     return try FfiConverterTypeChatCompletion.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChatCompletion_lower(_ value: ChatCompletion) -> RustBuffer {
+func FfiConverterTypeChatCompletion_lower(_ value: ChatCompletion) -> RustBuffer {
     return FfiConverterTypeChatCompletion.lower(value)
 }
 
@@ -1204,8 +1211,8 @@ extension ChatCompletionChunk: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeChatCompletionChunk: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ChatCompletionChunk {
+struct FfiConverterTypeChatCompletionChunk: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ChatCompletionChunk {
         return
             try ChatCompletionChunk(
                 id: FfiConverterTypeStr.read(from: &buf),
@@ -1237,14 +1244,14 @@ public struct FfiConverterTypeChatCompletionChunk: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChatCompletionChunk_lift(_ buf: RustBuffer) throws -> ChatCompletionChunk {
+func FfiConverterTypeChatCompletionChunk_lift(_ buf: RustBuffer) throws -> ChatCompletionChunk {
     return try FfiConverterTypeChatCompletionChunk.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChatCompletionChunk_lower(_ value: ChatCompletionChunk) -> RustBuffer {
+func FfiConverterTypeChatCompletionChunk_lower(_ value: ChatCompletionChunk) -> RustBuffer {
     return FfiConverterTypeChatCompletionChunk.lower(value)
 }
 
@@ -1355,8 +1362,8 @@ extension ChatCompletionRequest: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeChatCompletionRequest: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ChatCompletionRequest {
+struct FfiConverterTypeChatCompletionRequest: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ChatCompletionRequest {
         return
             try ChatCompletionRequest(
                 model: FfiConverterTypeModels.read(from: &buf),
@@ -1434,14 +1441,14 @@ public struct FfiConverterTypeChatCompletionRequest: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChatCompletionRequest_lift(_ buf: RustBuffer) throws -> ChatCompletionRequest {
+func FfiConverterTypeChatCompletionRequest_lift(_ buf: RustBuffer) throws -> ChatCompletionRequest {
     return try FfiConverterTypeChatCompletionRequest.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChatCompletionRequest_lower(_ value: ChatCompletionRequest) -> RustBuffer {
+func FfiConverterTypeChatCompletionRequest_lower(_ value: ChatCompletionRequest) -> RustBuffer {
     return FfiConverterTypeChatCompletionRequest.lower(value)
 }
 
@@ -1489,8 +1496,8 @@ extension Choice: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeChoice: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Choice {
+struct FfiConverterTypeChoice: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Choice {
         return
             try Choice(
                 index: FfiConverterUInt32.read(from: &buf),
@@ -1516,14 +1523,14 @@ public struct FfiConverterTypeChoice: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChoice_lift(_ buf: RustBuffer) throws -> Choice {
+func FfiConverterTypeChoice_lift(_ buf: RustBuffer) throws -> Choice {
     return try FfiConverterTypeChoice.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChoice_lower(_ value: Choice) -> RustBuffer {
+func FfiConverterTypeChoice_lower(_ value: Choice) -> RustBuffer {
     return FfiConverterTypeChoice.lower(value)
 }
 
@@ -1571,8 +1578,8 @@ extension ChunkChoice: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeChunkChoice: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ChunkChoice {
+struct FfiConverterTypeChunkChoice: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ChunkChoice {
         return
             try ChunkChoice(
                 index: FfiConverterUInt32.read(from: &buf),
@@ -1598,14 +1605,14 @@ public struct FfiConverterTypeChunkChoice: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChunkChoice_lift(_ buf: RustBuffer) throws -> ChunkChoice {
+func FfiConverterTypeChunkChoice_lift(_ buf: RustBuffer) throws -> ChunkChoice {
     return try FfiConverterTypeChunkChoice.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeChunkChoice_lower(_ value: ChunkChoice) -> RustBuffer {
+func FfiConverterTypeChunkChoice_lower(_ value: ChunkChoice) -> RustBuffer {
     return FfiConverterTypeChunkChoice.lower(value)
 }
 
@@ -1636,8 +1643,8 @@ extension ClientCertificate: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeClientCertificate: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ClientCertificate {
+struct FfiConverterTypeClientCertificate: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ClientCertificate {
         return
             try ClientCertificate(
                 certificates: FfiConverterString.read(from: &buf),
@@ -1655,14 +1662,14 @@ public struct FfiConverterTypeClientCertificate: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeClientCertificate_lift(_ buf: RustBuffer) throws -> ClientCertificate {
+func FfiConverterTypeClientCertificate_lift(_ buf: RustBuffer) throws -> ClientCertificate {
     return try FfiConverterTypeClientCertificate.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeClientCertificate_lower(_ value: ClientCertificate) -> RustBuffer {
+func FfiConverterTypeClientCertificate_lower(_ value: ClientCertificate) -> RustBuffer {
     return FfiConverterTypeClientCertificate.lower(value)
 }
 
@@ -1699,6 +1706,31 @@ public struct ClientConfig: Equatable, Hashable, Codable {
      * A program's own sources of tokens, by provider.
      */
     public var tokenProviders: [String: TokenProvider]
+    /**
+     * Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.
+     */
+    public var keyPools: [String: [Secret]]
+    /**
+     * What may be asked of providers and models; calls wait their turn.
+     */
+    public var limits: [Limit]
+    /**
+     * Keeps answers in memory for requests that are exactly the same. Off unless set.
+     */
+    public var cache: CacheOptions?
+    /**
+     * In a list of models: how long the first one may be silent before the second is asked beside it; the first to speak is
+     * heard, and the other is left. Off unless set.
+     */
+    public var hedgeAfter: TimeInterval?
+    /**
+     * One event for each call in the engine's log, with its model, tokens, cost, seconds and ending.
+     */
+    public var logCalls: Bool
+    /**
+     * What a program puts around every call, asked in this order.
+     */
+    public var hooks: NoHooks
     /**
      * OpenAI-compatible hosts beside those of the catalogue.
      */
@@ -1756,6 +1788,25 @@ public struct ClientConfig: Equatable, Hashable, Codable {
          * A program's own sources of tokens, by provider.
          */tokenProviders: [String: TokenProvider] = [:],
         /**
+         * Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.
+         */keyPools: [String: [Secret]] = [:],
+        /**
+         * What may be asked of providers and models; calls wait their turn.
+         */limits: [Limit] = [],
+        /**
+         * Keeps answers in memory for requests that are exactly the same. Off unless set.
+         */cache: CacheOptions? = nil,
+        /**
+         * In a list of models: how long the first one may be silent before the second is asked beside it; the first to speak is
+         * heard, and the other is left. Off unless set.
+         */hedgeAfter: TimeInterval? = nil,
+        /**
+         * One event for each call in the engine's log, with its model, tokens, cost, seconds and ending.
+         */logCalls: Bool = false,
+        /**
+         * What a program puts around every call, asked in this order.
+         */hooks: NoHooks = "",
+        /**
          * OpenAI-compatible hosts beside those of the catalogue.
          */hosts: [Host] = [],
         /**
@@ -1783,6 +1834,12 @@ public struct ClientConfig: Equatable, Hashable, Codable {
         self.baseUrls = baseUrls
         self.settings = settings
         self.tokenProviders = tokenProviders
+        self.keyPools = keyPools
+        self.limits = limits
+        self.cache = cache
+        self.hedgeAfter = hedgeAfter
+        self.logCalls = logCalls
+        self.hooks = hooks
         self.hosts = hosts
         self.headers = headers
         self.timeouts = timeouts
@@ -1807,8 +1864,8 @@ extension ClientConfig: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ClientConfig {
+struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ClientConfig {
         return
             try ClientConfig(
                 apiKey: FfiConverterOptionTypeSecret.read(from: &buf),
@@ -1818,6 +1875,12 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 baseUrls: FfiConverterDictionaryStringString.read(from: &buf),
                 settings: FfiConverterDictionaryStringDictionaryStringTypeSecret.read(from: &buf),
                 tokenProviders: FfiConverterDictionaryStringTypeTokenProvider.read(from: &buf),
+                keyPools: FfiConverterDictionaryStringSequenceTypeSecret.read(from: &buf),
+                limits: FfiConverterSequenceTypeLimit.read(from: &buf),
+                cache: FfiConverterOptionTypeCacheOptions.read(from: &buf),
+                hedgeAfter: FfiConverterOptionDuration.read(from: &buf),
+                logCalls: FfiConverterBool.read(from: &buf),
+                hooks: FfiConverterTypeNoHooks.read(from: &buf),
                 hosts: FfiConverterSequenceTypeHost.read(from: &buf),
                 headers: FfiConverterDictionaryStringString.read(from: &buf),
                 timeouts: FfiConverterTypeTimeouts.read(from: &buf),
@@ -1839,6 +1902,12 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterDictionaryStringString.write(value.baseUrls, into: &buf)
         FfiConverterDictionaryStringDictionaryStringTypeSecret.write(value.settings, into: &buf)
         FfiConverterDictionaryStringTypeTokenProvider.write(value.tokenProviders, into: &buf)
+        FfiConverterDictionaryStringSequenceTypeSecret.write(value.keyPools, into: &buf)
+        FfiConverterSequenceTypeLimit.write(value.limits, into: &buf)
+        FfiConverterOptionTypeCacheOptions.write(value.cache, into: &buf)
+        FfiConverterOptionDuration.write(value.hedgeAfter, into: &buf)
+        FfiConverterBool.write(value.logCalls, into: &buf)
+        FfiConverterTypeNoHooks.write(value.hooks, into: &buf)
         FfiConverterSequenceTypeHost.write(value.hosts, into: &buf)
         FfiConverterDictionaryStringString.write(value.headers, into: &buf)
         FfiConverterTypeTimeouts.write(value.timeouts, into: &buf)
@@ -1856,14 +1925,14 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeClientConfig_lift(_ buf: RustBuffer) throws -> ClientConfig {
+func FfiConverterTypeClientConfig_lift(_ buf: RustBuffer) throws -> ClientConfig {
     return try FfiConverterTypeClientConfig.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeClientConfig_lower(_ value: ClientConfig) -> RustBuffer {
+func FfiConverterTypeClientConfig_lower(_ value: ClientConfig) -> RustBuffer {
     return FfiConverterTypeClientConfig.lower(value)
 }
 
@@ -1903,8 +1972,8 @@ extension CompletionTokensDetails: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeCompletionTokensDetails: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> CompletionTokensDetails {
+struct FfiConverterTypeCompletionTokensDetails: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> CompletionTokensDetails {
         return
             try CompletionTokensDetails(
                 reasoningTokens: FfiConverterOptionUInt64.read(from: &buf),
@@ -1928,14 +1997,14 @@ public struct FfiConverterTypeCompletionTokensDetails: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeCompletionTokensDetails_lift(_ buf: RustBuffer) throws -> CompletionTokensDetails {
+func FfiConverterTypeCompletionTokensDetails_lift(_ buf: RustBuffer) throws -> CompletionTokensDetails {
     return try FfiConverterTypeCompletionTokensDetails.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeCompletionTokensDetails_lower(_ value: CompletionTokensDetails) -> RustBuffer {
+func FfiConverterTypeCompletionTokensDetails_lower(_ value: CompletionTokensDetails) -> RustBuffer {
     return FfiConverterTypeCompletionTokensDetails.lower(value)
 }
 
@@ -2014,8 +2083,8 @@ extension Delta: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeDelta: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Delta {
+struct FfiConverterTypeDelta: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Delta {
         return
             try Delta(
                 role: FfiConverterOptionTypeRole.read(from: &buf),
@@ -2051,14 +2120,14 @@ public struct FfiConverterTypeDelta: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeDelta_lift(_ buf: RustBuffer) throws -> Delta {
+func FfiConverterTypeDelta_lift(_ buf: RustBuffer) throws -> Delta {
     return try FfiConverterTypeDelta.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeDelta_lower(_ value: Delta) -> RustBuffer {
+func FfiConverterTypeDelta_lower(_ value: Delta) -> RustBuffer {
     return FfiConverterTypeDelta.lower(value)
 }
 
@@ -2069,6 +2138,9 @@ public func FfiConverterTypeDelta_lower(_ value: Delta) -> RustBuffer {
 public struct FailedRoute: Equatable, Hashable, Codable {
     public var provider: Str
     public var model: Str
+    /**
+     * The error's kind.
+     */
     public var kind: Str
     public var message: String
     /**
@@ -2078,7 +2150,10 @@ public struct FailedRoute: Equatable, Hashable, Codable {
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
-    public init(provider: Str = "", model: Str = "", kind: Str = "", message: String = "",
+    public init(provider: Str = "", model: Str = "",
+        /**
+         * The error's kind.
+         */kind: Str = "", message: String = "",
         /**
          * Fields that this version does not know, carried unchanged.
          */extra: Extra = "") {
@@ -2101,8 +2176,8 @@ extension FailedRoute: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeFailedRoute: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FailedRoute {
+struct FfiConverterTypeFailedRoute: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> FailedRoute {
         return
             try FailedRoute(
                 provider: FfiConverterTypeStr.read(from: &buf),
@@ -2126,14 +2201,14 @@ public struct FfiConverterTypeFailedRoute: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFailedRoute_lift(_ buf: RustBuffer) throws -> FailedRoute {
+func FfiConverterTypeFailedRoute_lift(_ buf: RustBuffer) throws -> FailedRoute {
     return try FfiConverterTypeFailedRoute.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFailedRoute_lower(_ value: FailedRoute) -> RustBuffer {
+func FfiConverterTypeFailedRoute_lower(_ value: FailedRoute) -> RustBuffer {
     return FfiConverterTypeFailedRoute.lower(value)
 }
 
@@ -2177,8 +2252,8 @@ extension FileData: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeFileData: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FileData {
+struct FfiConverterTypeFileData: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> FileData {
         return
             try FileData(
                 fileId: FfiConverterOptionString.read(from: &buf),
@@ -2200,14 +2275,14 @@ public struct FfiConverterTypeFileData: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFileData_lift(_ buf: RustBuffer) throws -> FileData {
+func FfiConverterTypeFileData_lift(_ buf: RustBuffer) throws -> FileData {
     return try FfiConverterTypeFileData.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFileData_lower(_ value: FileData) -> RustBuffer {
+func FfiConverterTypeFileData_lower(_ value: FileData) -> RustBuffer {
     return FfiConverterTypeFileData.lower(value)
 }
 
@@ -2249,8 +2324,8 @@ extension FunctionCall: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeFunctionCall: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FunctionCall {
+struct FfiConverterTypeFunctionCall: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> FunctionCall {
         return
             try FunctionCall(
                 name: FfiConverterString.read(from: &buf),
@@ -2270,14 +2345,14 @@ public struct FfiConverterTypeFunctionCall: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFunctionCall_lift(_ buf: RustBuffer) throws -> FunctionCall {
+func FfiConverterTypeFunctionCall_lift(_ buf: RustBuffer) throws -> FunctionCall {
     return try FfiConverterTypeFunctionCall.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFunctionCall_lower(_ value: FunctionCall) -> RustBuffer {
+func FfiConverterTypeFunctionCall_lower(_ value: FunctionCall) -> RustBuffer {
     return FfiConverterTypeFunctionCall.lower(value)
 }
 
@@ -2323,8 +2398,8 @@ extension FunctionDefinition: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeFunctionDefinition: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FunctionDefinition {
+struct FfiConverterTypeFunctionDefinition: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> FunctionDefinition {
         return
             try FunctionDefinition(
                 name: FfiConverterString.read(from: &buf),
@@ -2348,14 +2423,14 @@ public struct FfiConverterTypeFunctionDefinition: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFunctionDefinition_lift(_ buf: RustBuffer) throws -> FunctionDefinition {
+func FfiConverterTypeFunctionDefinition_lift(_ buf: RustBuffer) throws -> FunctionDefinition {
     return try FfiConverterTypeFunctionDefinition.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFunctionDefinition_lower(_ value: FunctionDefinition) -> RustBuffer {
+func FfiConverterTypeFunctionDefinition_lower(_ value: FunctionDefinition) -> RustBuffer {
     return FfiConverterTypeFunctionDefinition.lower(value)
 }
 
@@ -2391,8 +2466,8 @@ extension FunctionDelta: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeFunctionDelta: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FunctionDelta {
+struct FfiConverterTypeFunctionDelta: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> FunctionDelta {
         return
             try FunctionDelta(
                 name: FfiConverterOptionString.read(from: &buf),
@@ -2412,14 +2487,14 @@ public struct FfiConverterTypeFunctionDelta: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFunctionDelta_lift(_ buf: RustBuffer) throws -> FunctionDelta {
+func FfiConverterTypeFunctionDelta_lift(_ buf: RustBuffer) throws -> FunctionDelta {
     return try FfiConverterTypeFunctionDelta.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFunctionDelta_lower(_ value: FunctionDelta) -> RustBuffer {
+func FfiConverterTypeFunctionDelta_lower(_ value: FunctionDelta) -> RustBuffer {
     return FfiConverterTypeFunctionDelta.lower(value)
 }
 
@@ -2461,8 +2536,8 @@ extension ImageUrl: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeImageUrl: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ImageUrl {
+struct FfiConverterTypeImageUrl: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ImageUrl {
         return
             try ImageUrl(
                 url: FfiConverterString.read(from: &buf),
@@ -2482,14 +2557,14 @@ public struct FfiConverterTypeImageUrl: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeImageUrl_lift(_ buf: RustBuffer) throws -> ImageUrl {
+func FfiConverterTypeImageUrl_lift(_ buf: RustBuffer) throws -> ImageUrl {
     return try FfiConverterTypeImageUrl.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeImageUrl_lower(_ value: ImageUrl) -> RustBuffer {
+func FfiConverterTypeImageUrl_lower(_ value: ImageUrl) -> RustBuffer {
     return FfiConverterTypeImageUrl.lower(value)
 }
 
@@ -2531,8 +2606,8 @@ extension InputAudio: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeInputAudio: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> InputAudio {
+struct FfiConverterTypeInputAudio: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> InputAudio {
         return
             try InputAudio(
                 data: FfiConverterString.read(from: &buf),
@@ -2552,14 +2627,14 @@ public struct FfiConverterTypeInputAudio: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeInputAudio_lift(_ buf: RustBuffer) throws -> InputAudio {
+func FfiConverterTypeInputAudio_lift(_ buf: RustBuffer) throws -> InputAudio {
     return try FfiConverterTypeInputAudio.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeInputAudio_lower(_ value: InputAudio) -> RustBuffer {
+func FfiConverterTypeInputAudio_lower(_ value: InputAudio) -> RustBuffer {
     return FfiConverterTypeInputAudio.lower(value)
 }
 
@@ -2599,8 +2674,8 @@ extension JsonSchemaFormat: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeJsonSchemaFormat: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> JsonSchemaFormat {
+struct FfiConverterTypeJsonSchemaFormat: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> JsonSchemaFormat {
         return
             try JsonSchemaFormat(
                 name: FfiConverterString.read(from: &buf),
@@ -2624,14 +2699,14 @@ public struct FfiConverterTypeJsonSchemaFormat: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeJsonSchemaFormat_lift(_ buf: RustBuffer) throws -> JsonSchemaFormat {
+func FfiConverterTypeJsonSchemaFormat_lift(_ buf: RustBuffer) throws -> JsonSchemaFormat {
     return try FfiConverterTypeJsonSchemaFormat.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeJsonSchemaFormat_lower(_ value: JsonSchemaFormat) -> RustBuffer {
+func FfiConverterTypeJsonSchemaFormat_lower(_ value: JsonSchemaFormat) -> RustBuffer {
     return FfiConverterTypeJsonSchemaFormat.lower(value)
 }
 
@@ -2718,8 +2793,8 @@ extension LegEvent: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeLegEvent: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> LegEvent {
+struct FfiConverterTypeLegEvent: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> LegEvent {
         return
             try LegEvent(
                 event: FfiConverterTypeStr.read(from: &buf),
@@ -2751,15 +2826,108 @@ public struct FfiConverterTypeLegEvent: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeLegEvent_lift(_ buf: RustBuffer) throws -> LegEvent {
+func FfiConverterTypeLegEvent_lift(_ buf: RustBuffer) throws -> LegEvent {
     return try FfiConverterTypeLegEvent.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeLegEvent_lower(_ value: LegEvent) -> RustBuffer {
+func FfiConverterTypeLegEvent_lower(_ value: LegEvent) -> RustBuffer {
     return FfiConverterTypeLegEvent.lower(value)
+}
+
+
+/**
+ * What may be asked of a provider, or of one of its models. Each count is without limit unless set.
+ */
+public struct Limit: Equatable, Hashable, Codable {
+    public var provider: String
+    /**
+     * As the provider names it. Unset: all of them together.
+     */
+    public var model: String?
+    /**
+     * In any minute.
+     */
+    public var requestsPerMinute: UInt64?
+    /**
+     * In any minute, prompts and answers together: estimated before, corrected by the provider's count after.
+     */
+    public var tokensPerMinute: UInt64?
+    /**
+     * At the same time.
+     */
+    public var concurrency: Size?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(provider: String = "",
+        /**
+         * As the provider names it. Unset: all of them together.
+         */model: String? = nil,
+        /**
+         * In any minute.
+         */requestsPerMinute: UInt64? = nil,
+        /**
+         * In any minute, prompts and answers together: estimated before, corrected by the provider's count after.
+         */tokensPerMinute: UInt64? = nil,
+        /**
+         * At the same time.
+         */concurrency: Size? = nil) {
+        self.provider = provider
+        self.model = model
+        self.requestsPerMinute = requestsPerMinute
+        self.tokensPerMinute = tokensPerMinute
+        self.concurrency = concurrency
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Limit: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeLimit: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Limit {
+        return
+            try Limit(
+                provider: FfiConverterString.read(from: &buf),
+                model: FfiConverterOptionString.read(from: &buf),
+                requestsPerMinute: FfiConverterOptionUInt64.read(from: &buf),
+                tokensPerMinute: FfiConverterOptionUInt64.read(from: &buf),
+                concurrency: FfiConverterOptionTypeSize.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Limit, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.provider, into: &buf)
+        FfiConverterOptionString.write(value.model, into: &buf)
+        FfiConverterOptionUInt64.write(value.requestsPerMinute, into: &buf)
+        FfiConverterOptionUInt64.write(value.tokensPerMinute, into: &buf)
+        FfiConverterOptionTypeSize.write(value.concurrency, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeLimit_lift(_ buf: RustBuffer) throws -> Limit {
+    return try FfiConverterTypeLimit.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeLimit_lower(_ value: Limit) -> RustBuffer {
+    return FfiConverterTypeLimit.lower(value)
 }
 
 
@@ -2844,8 +3012,8 @@ extension Message: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Message {
+struct FfiConverterTypeMessage: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Message {
         return
             try Message(
                 role: FfiConverterTypeRole.read(from: &buf),
@@ -2885,14 +3053,14 @@ public struct FfiConverterTypeMessage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeMessage_lift(_ buf: RustBuffer) throws -> Message {
+func FfiConverterTypeMessage_lift(_ buf: RustBuffer) throws -> Message {
     return try FfiConverterTypeMessage.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeMessage_lower(_ value: Message) -> RustBuffer {
+func FfiConverterTypeMessage_lower(_ value: Message) -> RustBuffer {
     return FfiConverterTypeMessage.lower(value)
 }
 
@@ -2957,8 +3125,8 @@ extension NetworkOptions: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeNetworkOptions: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> NetworkOptions {
+struct FfiConverterTypeNetworkOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> NetworkOptions {
         return
             try NetworkOptions(
                 proxy: FfiConverterOptionString.read(from: &buf),
@@ -2986,14 +3154,14 @@ public struct FfiConverterTypeNetworkOptions: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeNetworkOptions_lift(_ buf: RustBuffer) throws -> NetworkOptions {
+func FfiConverterTypeNetworkOptions_lift(_ buf: RustBuffer) throws -> NetworkOptions {
     return try FfiConverterTypeNetworkOptions.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeNetworkOptions_lower(_ value: NetworkOptions) -> RustBuffer {
+func FfiConverterTypeNetworkOptions_lower(_ value: NetworkOptions) -> RustBuffer {
     return FfiConverterTypeNetworkOptions.lower(value)
 }
 
@@ -3037,8 +3205,8 @@ extension PromptTokensDetails: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypePromptTokensDetails: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PromptTokensDetails {
+struct FfiConverterTypePromptTokensDetails: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> PromptTokensDetails {
         return
             try PromptTokensDetails(
                 cachedTokens: FfiConverterOptionUInt64.read(from: &buf),
@@ -3060,14 +3228,14 @@ public struct FfiConverterTypePromptTokensDetails: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypePromptTokensDetails_lift(_ buf: RustBuffer) throws -> PromptTokensDetails {
+func FfiConverterTypePromptTokensDetails_lift(_ buf: RustBuffer) throws -> PromptTokensDetails {
     return try FfiConverterTypePromptTokensDetails.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypePromptTokensDetails_lower(_ value: PromptTokensDetails) -> RustBuffer {
+func FfiConverterTypePromptTokensDetails_lower(_ value: PromptTokensDetails) -> RustBuffer {
     return FfiConverterTypePromptTokensDetails.lower(value)
 }
 
@@ -3118,8 +3286,8 @@ extension RequestOptions: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeRequestOptions: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> RequestOptions {
+struct FfiConverterTypeRequestOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> RequestOptions {
         return
             try RequestOptions(
                 headers: FfiConverterDictionaryStringString.read(from: &buf),
@@ -3145,14 +3313,14 @@ public struct FfiConverterTypeRequestOptions: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRequestOptions_lift(_ buf: RustBuffer) throws -> RequestOptions {
+func FfiConverterTypeRequestOptions_lift(_ buf: RustBuffer) throws -> RequestOptions {
     return try FfiConverterTypeRequestOptions.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRequestOptions_lower(_ value: RequestOptions) -> RustBuffer {
+func FfiConverterTypeRequestOptions_lower(_ value: RequestOptions) -> RustBuffer {
     return FfiConverterTypeRequestOptions.lower(value)
 }
 
@@ -3203,8 +3371,8 @@ extension Retries: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeRetries: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Retries {
+struct FfiConverterTypeRetries: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Retries {
         return
             try Retries(
                 maxRetries: FfiConverterOptionUInt32.read(from: &buf),
@@ -3224,14 +3392,14 @@ public struct FfiConverterTypeRetries: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRetries_lift(_ buf: RustBuffer) throws -> Retries {
+func FfiConverterTypeRetries_lift(_ buf: RustBuffer) throws -> Retries {
     return try FfiConverterTypeRetries.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRetries_lower(_ value: Retries) -> RustBuffer {
+func FfiConverterTypeRetries_lower(_ value: Retries) -> RustBuffer {
     return FfiConverterTypeRetries.lower(value)
 }
 
@@ -3265,8 +3433,8 @@ extension StreamOptions: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeStreamOptions: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> StreamOptions {
+struct FfiConverterTypeStreamOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> StreamOptions {
         return
             try StreamOptions(
                 includeUsage: FfiConverterOptionBool.read(from: &buf),
@@ -3284,14 +3452,14 @@ public struct FfiConverterTypeStreamOptions: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeStreamOptions_lift(_ buf: RustBuffer) throws -> StreamOptions {
+func FfiConverterTypeStreamOptions_lift(_ buf: RustBuffer) throws -> StreamOptions {
     return try FfiConverterTypeStreamOptions.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeStreamOptions_lower(_ value: StreamOptions) -> RustBuffer {
+func FfiConverterTypeStreamOptions_lower(_ value: StreamOptions) -> RustBuffer {
     return FfiConverterTypeStreamOptions.lower(value)
 }
 
@@ -3334,8 +3502,8 @@ extension ThinkingBlock: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeThinkingBlock: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ThinkingBlock {
+struct FfiConverterTypeThinkingBlock: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ThinkingBlock {
         return
             try ThinkingBlock(
                 kind: FfiConverterTypeStr.read(from: &buf),
@@ -3359,14 +3527,14 @@ public struct FfiConverterTypeThinkingBlock: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeThinkingBlock_lift(_ buf: RustBuffer) throws -> ThinkingBlock {
+func FfiConverterTypeThinkingBlock_lift(_ buf: RustBuffer) throws -> ThinkingBlock {
     return try FfiConverterTypeThinkingBlock.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeThinkingBlock_lower(_ value: ThinkingBlock) -> RustBuffer {
+func FfiConverterTypeThinkingBlock_lower(_ value: ThinkingBlock) -> RustBuffer {
     return FfiConverterTypeThinkingBlock.lower(value)
 }
 
@@ -3425,8 +3593,8 @@ extension Timeouts: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeTimeouts: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Timeouts {
+struct FfiConverterTypeTimeouts: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Timeouts {
         return
             try Timeouts(
                 connectTimeout: FfiConverterOptionDuration.read(from: &buf),
@@ -3448,14 +3616,14 @@ public struct FfiConverterTypeTimeouts: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeTimeouts_lift(_ buf: RustBuffer) throws -> Timeouts {
+func FfiConverterTypeTimeouts_lift(_ buf: RustBuffer) throws -> Timeouts {
     return try FfiConverterTypeTimeouts.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeTimeouts_lower(_ value: Timeouts) -> RustBuffer {
+func FfiConverterTypeTimeouts_lower(_ value: Timeouts) -> RustBuffer {
     return FfiConverterTypeTimeouts.lower(value)
 }
 
@@ -3497,8 +3665,8 @@ extension Tool: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeTool: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Tool {
+struct FfiConverterTypeTool: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Tool {
         return
             try Tool(
                 kind: FfiConverterTypeStr.read(from: &buf),
@@ -3518,14 +3686,14 @@ public struct FfiConverterTypeTool: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeTool_lift(_ buf: RustBuffer) throws -> Tool {
+func FfiConverterTypeTool_lift(_ buf: RustBuffer) throws -> Tool {
     return try FfiConverterTypeTool.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeTool_lower(_ value: Tool) -> RustBuffer {
+func FfiConverterTypeTool_lower(_ value: Tool) -> RustBuffer {
     return FfiConverterTypeTool.lower(value)
 }
 
@@ -3563,8 +3731,8 @@ extension ToolCall: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeToolCall: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ToolCall {
+struct FfiConverterTypeToolCall: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ToolCall {
         return
             try ToolCall(
                 id: FfiConverterString.read(from: &buf),
@@ -3586,14 +3754,14 @@ public struct FfiConverterTypeToolCall: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeToolCall_lift(_ buf: RustBuffer) throws -> ToolCall {
+func FfiConverterTypeToolCall_lift(_ buf: RustBuffer) throws -> ToolCall {
     return try FfiConverterTypeToolCall.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeToolCall_lower(_ value: ToolCall) -> RustBuffer {
+func FfiConverterTypeToolCall_lower(_ value: ToolCall) -> RustBuffer {
     return FfiConverterTypeToolCall.lower(value)
 }
 
@@ -3642,8 +3810,8 @@ extension ToolCallDelta: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeToolCallDelta: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ToolCallDelta {
+struct FfiConverterTypeToolCallDelta: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> ToolCallDelta {
         return
             try ToolCallDelta(
                 index: FfiConverterUInt32.read(from: &buf),
@@ -3667,14 +3835,14 @@ public struct FfiConverterTypeToolCallDelta: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeToolCallDelta_lift(_ buf: RustBuffer) throws -> ToolCallDelta {
+func FfiConverterTypeToolCallDelta_lift(_ buf: RustBuffer) throws -> ToolCallDelta {
     return try FfiConverterTypeToolCallDelta.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeToolCallDelta_lower(_ value: ToolCallDelta) -> RustBuffer {
+func FfiConverterTypeToolCallDelta_lower(_ value: ToolCallDelta) -> RustBuffer {
     return FfiConverterTypeToolCallDelta.lower(value)
 }
 
@@ -3714,8 +3882,8 @@ extension UrlCitation: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeUrlCitation: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> UrlCitation {
+struct FfiConverterTypeUrlCitation: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> UrlCitation {
         return
             try UrlCitation(
                 url: FfiConverterOptionString.read(from: &buf),
@@ -3739,14 +3907,14 @@ public struct FfiConverterTypeUrlCitation: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeUrlCitation_lift(_ buf: RustBuffer) throws -> UrlCitation {
+func FfiConverterTypeUrlCitation_lift(_ buf: RustBuffer) throws -> UrlCitation {
     return try FfiConverterTypeUrlCitation.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeUrlCitation_lower(_ value: UrlCitation) -> RustBuffer {
+func FfiConverterTypeUrlCitation_lower(_ value: UrlCitation) -> RustBuffer {
     return FfiConverterTypeUrlCitation.lower(value)
 }
 
@@ -3791,8 +3959,8 @@ extension Usage: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeUsage: FfiConverterRustBuffer {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Usage {
+struct FfiConverterTypeUsage: FfiConverterRustBuffer {
+    public static func read(from buf: inout Incoming) throws -> Usage {
         return
             try Usage(
                 promptTokens: FfiConverterUInt64.read(from: &buf),
@@ -3818,14 +3986,14 @@ public struct FfiConverterTypeUsage: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeUsage_lift(_ buf: RustBuffer) throws -> Usage {
+func FfiConverterTypeUsage_lift(_ buf: RustBuffer) throws -> Usage {
     return try FfiConverterTypeUsage.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeUsage_lower(_ value: Usage) -> RustBuffer {
+func FfiConverterTypeUsage_lower(_ value: Usage) -> RustBuffer {
     return FfiConverterTypeUsage.lower(value)
 }
 
@@ -3854,10 +4022,10 @@ extension Content: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeContent: FfiConverterRustBuffer {
+struct FfiConverterTypeContent: FfiConverterRustBuffer {
     typealias SwiftType = Content
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Content {
+    public static func read(from buf: inout Incoming) throws -> Content {
         let variant: Int32 = try readInt(&buf)
         switch variant {
 
@@ -3892,14 +4060,14 @@ public struct FfiConverterTypeContent: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeContent_lift(_ buf: RustBuffer) throws -> Content {
+func FfiConverterTypeContent_lift(_ buf: RustBuffer) throws -> Content {
     return try FfiConverterTypeContent.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeContent_lower(_ value: Content) -> RustBuffer {
+func FfiConverterTypeContent_lower(_ value: Content) -> RustBuffer {
     return FfiConverterTypeContent.lower(value)
 }
 
@@ -3937,10 +4105,10 @@ extension ContentPart: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeContentPart: FfiConverterRustBuffer {
+struct FfiConverterTypeContentPart: FfiConverterRustBuffer {
     typealias SwiftType = ContentPart
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ContentPart {
+    public static func read(from buf: inout Incoming) throws -> ContentPart {
         let variant: Int32 = try readInt(&buf)
         switch variant {
 
@@ -4012,14 +4180,14 @@ public struct FfiConverterTypeContentPart: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeContentPart_lift(_ buf: RustBuffer) throws -> ContentPart {
+func FfiConverterTypeContentPart_lift(_ buf: RustBuffer) throws -> ContentPart {
     return try FfiConverterTypeContentPart.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeContentPart_lower(_ value: ContentPart) -> RustBuffer {
+func FfiConverterTypeContentPart_lower(_ value: ContentPart) -> RustBuffer {
     return FfiConverterTypeContentPart.lower(value)
 }
 
@@ -4109,10 +4277,10 @@ extension ErrorKind: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeErrorKind: FfiConverterRustBuffer {
+struct FfiConverterTypeErrorKind: FfiConverterRustBuffer {
     typealias SwiftType = ErrorKind
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ErrorKind {
+    public static func read(from buf: inout Incoming) throws -> ErrorKind {
         let variant: Int32 = try readInt(&buf)
         switch variant {
 
@@ -4227,14 +4395,14 @@ public struct FfiConverterTypeErrorKind: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeErrorKind_lift(_ buf: RustBuffer) throws -> ErrorKind {
+func FfiConverterTypeErrorKind_lift(_ buf: RustBuffer) throws -> ErrorKind {
     return try FfiConverterTypeErrorKind.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeErrorKind_lower(_ value: ErrorKind) -> RustBuffer {
+func FfiConverterTypeErrorKind_lower(_ value: ErrorKind) -> RustBuffer {
     return FfiConverterTypeErrorKind.lower(value)
 }
 
@@ -4269,10 +4437,10 @@ extension ResponseFormat: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeResponseFormat: FfiConverterRustBuffer {
+struct FfiConverterTypeResponseFormat: FfiConverterRustBuffer {
     typealias SwiftType = ResponseFormat
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ResponseFormat {
+    public static func read(from buf: inout Incoming) throws -> ResponseFormat {
         let variant: Int32 = try readInt(&buf)
         switch variant {
 
@@ -4319,14 +4487,14 @@ public struct FfiConverterTypeResponseFormat: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeResponseFormat_lift(_ buf: RustBuffer) throws -> ResponseFormat {
+func FfiConverterTypeResponseFormat_lift(_ buf: RustBuffer) throws -> ResponseFormat {
     return try FfiConverterTypeResponseFormat.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeResponseFormat_lower(_ value: ResponseFormat) -> RustBuffer {
+func FfiConverterTypeResponseFormat_lower(_ value: ResponseFormat) -> RustBuffer {
     return FfiConverterTypeResponseFormat.lower(value)
 }
 
@@ -4365,10 +4533,10 @@ extension ToolChoice: Sendable {}
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeToolChoice: FfiConverterRustBuffer {
+struct FfiConverterTypeToolChoice: FfiConverterRustBuffer {
     typealias SwiftType = ToolChoice
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> ToolChoice {
+    public static func read(from buf: inout Incoming) throws -> ToolChoice {
         let variant: Int32 = try readInt(&buf)
         switch variant {
 
@@ -4421,14 +4589,14 @@ public struct FfiConverterTypeToolChoice: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeToolChoice_lift(_ buf: RustBuffer) throws -> ToolChoice {
+func FfiConverterTypeToolChoice_lift(_ buf: RustBuffer) throws -> ToolChoice {
     return try FfiConverterTypeToolChoice.lift(buf)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeToolChoice_lower(_ value: ToolChoice) -> RustBuffer {
+func FfiConverterTypeToolChoice_lower(_ value: ToolChoice) -> RustBuffer {
     return FfiConverterTypeToolChoice.lower(value)
 }
 
@@ -4448,7 +4616,7 @@ fileprivate struct FfiConverterOptionUInt32: FfiConverterRustBuffer {
         FfiConverterUInt32.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterUInt32.read(from: &buf)
@@ -4472,7 +4640,7 @@ fileprivate struct FfiConverterOptionUInt64: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterUInt64.read(from: &buf)
@@ -4496,7 +4664,7 @@ fileprivate struct FfiConverterOptionInt64: FfiConverterRustBuffer {
         FfiConverterInt64.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterInt64.read(from: &buf)
@@ -4520,7 +4688,7 @@ fileprivate struct FfiConverterOptionDouble: FfiConverterRustBuffer {
         FfiConverterDouble.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterDouble.read(from: &buf)
@@ -4544,7 +4712,7 @@ fileprivate struct FfiConverterOptionBool: FfiConverterRustBuffer {
         FfiConverterBool.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterBool.read(from: &buf)
@@ -4568,7 +4736,7 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
         FfiConverterString.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterString.read(from: &buf)
@@ -4592,7 +4760,7 @@ fileprivate struct FfiConverterOptionDuration: FfiConverterRustBuffer {
         FfiConverterDuration.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterDuration.read(from: &buf)
@@ -4616,7 +4784,7 @@ fileprivate struct FfiConverterOptionTypeAnswerMeta: FfiConverterRustBuffer {
         FfiConverterTypeAnswerMeta.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeAnswerMeta.read(from: &buf)
@@ -4640,7 +4808,7 @@ fileprivate struct FfiConverterOptionTypeAudioAnswer: FfiConverterRustBuffer {
         FfiConverterTypeAudioAnswer.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeAudioAnswer.read(from: &buf)
@@ -4664,10 +4832,34 @@ fileprivate struct FfiConverterOptionTypeAudioOptions: FfiConverterRustBuffer {
         FfiConverterTypeAudioOptions.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeAudioOptions.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeCacheOptions: FfiConverterRustBuffer {
+    typealias SwiftType = CacheOptions?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeCacheOptions.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeCacheOptions.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -4688,7 +4880,7 @@ fileprivate struct FfiConverterOptionTypeClientCertificate: FfiConverterRustBuff
         FfiConverterTypeClientCertificate.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeClientCertificate.read(from: &buf)
@@ -4712,7 +4904,7 @@ fileprivate struct FfiConverterOptionTypeCompletionTokensDetails: FfiConverterRu
         FfiConverterTypeCompletionTokensDetails.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeCompletionTokensDetails.read(from: &buf)
@@ -4736,7 +4928,7 @@ fileprivate struct FfiConverterOptionTypeFunctionCall: FfiConverterRustBuffer {
         FfiConverterTypeFunctionCall.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeFunctionCall.read(from: &buf)
@@ -4760,7 +4952,7 @@ fileprivate struct FfiConverterOptionTypeFunctionDefinition: FfiConverterRustBuf
         FfiConverterTypeFunctionDefinition.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeFunctionDefinition.read(from: &buf)
@@ -4784,7 +4976,7 @@ fileprivate struct FfiConverterOptionTypeFunctionDelta: FfiConverterRustBuffer {
         FfiConverterTypeFunctionDelta.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeFunctionDelta.read(from: &buf)
@@ -4808,7 +5000,7 @@ fileprivate struct FfiConverterOptionTypeLegEvent: FfiConverterRustBuffer {
         FfiConverterTypeLegEvent.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeLegEvent.read(from: &buf)
@@ -4832,7 +5024,7 @@ fileprivate struct FfiConverterOptionTypePromptTokensDetails: FfiConverterRustBu
         FfiConverterTypePromptTokensDetails.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypePromptTokensDetails.read(from: &buf)
@@ -4856,7 +5048,7 @@ fileprivate struct FfiConverterOptionTypeStreamOptions: FfiConverterRustBuffer {
         FfiConverterTypeStreamOptions.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeStreamOptions.read(from: &buf)
@@ -4880,7 +5072,7 @@ fileprivate struct FfiConverterOptionTypeUrlCitation: FfiConverterRustBuffer {
         FfiConverterTypeUrlCitation.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeUrlCitation.read(from: &buf)
@@ -4904,7 +5096,7 @@ fileprivate struct FfiConverterOptionTypeUsage: FfiConverterRustBuffer {
         FfiConverterTypeUsage.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeUsage.read(from: &buf)
@@ -4928,7 +5120,7 @@ fileprivate struct FfiConverterOptionTypeContent: FfiConverterRustBuffer {
         FfiConverterTypeContent.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeContent.read(from: &buf)
@@ -4952,7 +5144,7 @@ fileprivate struct FfiConverterOptionTypeResponseFormat: FfiConverterRustBuffer 
         FfiConverterTypeResponseFormat.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeResponseFormat.read(from: &buf)
@@ -4976,7 +5168,7 @@ fileprivate struct FfiConverterOptionTypeToolChoice: FfiConverterRustBuffer {
         FfiConverterTypeToolChoice.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeToolChoice.read(from: &buf)
@@ -5000,7 +5192,7 @@ fileprivate struct FfiConverterOptionDictionaryStringString: FfiConverterRustBuf
         FfiConverterDictionaryStringString.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterDictionaryStringString.read(from: &buf)
@@ -5024,7 +5216,7 @@ fileprivate struct FfiConverterOptionTypeFinishReason: FfiConverterRustBuffer {
         FfiConverterTypeFinishReason.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeFinishReason.read(from: &buf)
@@ -5048,7 +5240,7 @@ fileprivate struct FfiConverterOptionTypeJsonObjectText: FfiConverterRustBuffer 
         FfiConverterTypeJsonObjectText.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeJsonObjectText.read(from: &buf)
@@ -5072,7 +5264,7 @@ fileprivate struct FfiConverterOptionTypeJsonText: FfiConverterRustBuffer {
         FfiConverterTypeJsonText.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeJsonText.read(from: &buf)
@@ -5096,7 +5288,7 @@ fileprivate struct FfiConverterOptionTypeRole: FfiConverterRustBuffer {
         FfiConverterTypeRole.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeRole.read(from: &buf)
@@ -5120,7 +5312,7 @@ fileprivate struct FfiConverterOptionTypeSecret: FfiConverterRustBuffer {
         FfiConverterTypeSecret.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeSecret.read(from: &buf)
@@ -5144,7 +5336,7 @@ fileprivate struct FfiConverterOptionTypeSize: FfiConverterRustBuffer {
         FfiConverterTypeSize.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeSize.read(from: &buf)
@@ -5168,7 +5360,7 @@ fileprivate struct FfiConverterOptionTypeStop: FfiConverterRustBuffer {
         FfiConverterTypeStop.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeStop.read(from: &buf)
@@ -5192,7 +5384,7 @@ fileprivate struct FfiConverterOptionTypeStr: FfiConverterRustBuffer {
         FfiConverterTypeStr.write(value, into: &buf)
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeStr.read(from: &buf)
@@ -5215,7 +5407,7 @@ fileprivate struct FfiConverterSequenceDouble: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Double] {
+    public static func read(from buf: inout Incoming) throws -> [Double] {
         let len: Int32 = try readInt(&buf)
         var seq = [Double]()
         seq.reserveCapacity(Int(len))
@@ -5240,7 +5432,7 @@ fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String] {
+    public static func read(from buf: inout Incoming) throws -> [String] {
         let len: Int32 = try readInt(&buf)
         var seq = [String]()
         seq.reserveCapacity(Int(len))
@@ -5265,7 +5457,7 @@ fileprivate struct FfiConverterSequenceTypeAnnotation: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Annotation] {
+    public static func read(from buf: inout Incoming) throws -> [Annotation] {
         let len: Int32 = try readInt(&buf)
         var seq = [Annotation]()
         seq.reserveCapacity(Int(len))
@@ -5290,7 +5482,7 @@ fileprivate struct FfiConverterSequenceTypeAttemptReport: FfiConverterRustBuffer
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [AttemptReport] {
+    public static func read(from buf: inout Incoming) throws -> [AttemptReport] {
         let len: Int32 = try readInt(&buf)
         var seq = [AttemptReport]()
         seq.reserveCapacity(Int(len))
@@ -5315,7 +5507,7 @@ fileprivate struct FfiConverterSequenceTypeChoice: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Choice] {
+    public static func read(from buf: inout Incoming) throws -> [Choice] {
         let len: Int32 = try readInt(&buf)
         var seq = [Choice]()
         seq.reserveCapacity(Int(len))
@@ -5340,7 +5532,7 @@ fileprivate struct FfiConverterSequenceTypeChunkChoice: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ChunkChoice] {
+    public static func read(from buf: inout Incoming) throws -> [ChunkChoice] {
         let len: Int32 = try readInt(&buf)
         var seq = [ChunkChoice]()
         seq.reserveCapacity(Int(len))
@@ -5365,12 +5557,37 @@ fileprivate struct FfiConverterSequenceTypeFailedRoute: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [FailedRoute] {
+    public static func read(from buf: inout Incoming) throws -> [FailedRoute] {
         let len: Int32 = try readInt(&buf)
         var seq = [FailedRoute]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeFailedRoute.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeLimit: FfiConverterRustBuffer {
+    typealias SwiftType = [Limit]
+
+    public static func write(_ value: [Limit], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeLimit.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [Limit] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Limit]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeLimit.read(from: &buf))
         }
         return seq
     }
@@ -5390,7 +5607,7 @@ fileprivate struct FfiConverterSequenceTypeMessage: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Message] {
+    public static func read(from buf: inout Incoming) throws -> [Message] {
         let len: Int32 = try readInt(&buf)
         var seq = [Message]()
         seq.reserveCapacity(Int(len))
@@ -5415,7 +5632,7 @@ fileprivate struct FfiConverterSequenceTypeThinkingBlock: FfiConverterRustBuffer
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ThinkingBlock] {
+    public static func read(from buf: inout Incoming) throws -> [ThinkingBlock] {
         let len: Int32 = try readInt(&buf)
         var seq = [ThinkingBlock]()
         seq.reserveCapacity(Int(len))
@@ -5440,7 +5657,7 @@ fileprivate struct FfiConverterSequenceTypeTool: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Tool] {
+    public static func read(from buf: inout Incoming) throws -> [Tool] {
         let len: Int32 = try readInt(&buf)
         var seq = [Tool]()
         seq.reserveCapacity(Int(len))
@@ -5465,7 +5682,7 @@ fileprivate struct FfiConverterSequenceTypeToolCall: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ToolCall] {
+    public static func read(from buf: inout Incoming) throws -> [ToolCall] {
         let len: Int32 = try readInt(&buf)
         var seq = [ToolCall]()
         seq.reserveCapacity(Int(len))
@@ -5490,7 +5707,7 @@ fileprivate struct FfiConverterSequenceTypeToolCallDelta: FfiConverterRustBuffer
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ToolCallDelta] {
+    public static func read(from buf: inout Incoming) throws -> [ToolCallDelta] {
         let len: Int32 = try readInt(&buf)
         var seq = [ToolCallDelta]()
         seq.reserveCapacity(Int(len))
@@ -5515,7 +5732,7 @@ fileprivate struct FfiConverterSequenceTypeContentPart: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [ContentPart] {
+    public static func read(from buf: inout Incoming) throws -> [ContentPart] {
         let len: Int32 = try readInt(&buf)
         var seq = [ContentPart]()
         seq.reserveCapacity(Int(len))
@@ -5540,7 +5757,7 @@ fileprivate struct FfiConverterSequenceTypeHost: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Host] {
+    public static func read(from buf: inout Incoming) throws -> [Host] {
         let len: Int32 = try readInt(&buf)
         var seq = [Host]()
         seq.reserveCapacity(Int(len))
@@ -5565,12 +5782,37 @@ fileprivate struct FfiConverterSequenceTypeJsonText: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [JsonText] {
+    public static func read(from buf: inout Incoming) throws -> [JsonText] {
         let len: Int32 = try readInt(&buf)
         var seq = [JsonText]()
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeJsonText.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypeSecret: FfiConverterRustBuffer {
+    typealias SwiftType = [Secret]
+
+    public static func write(_ value: [Secret], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypeSecret.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [Secret] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Secret]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypeSecret.read(from: &buf))
         }
         return seq
     }
@@ -5589,13 +5831,39 @@ fileprivate struct FfiConverterDictionaryStringString: FfiConverterRustBuffer {
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: String] {
+    public static func read(from buf: inout Incoming) throws -> [String: String] {
         let len: Int32 = try readInt(&buf)
         var dict = [String: String]()
         dict.reserveCapacity(Int(len))
         for _ in 0..<len {
             let key = try FfiConverterString.read(from: &buf)
             let value = try FfiConverterString.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringSequenceTypeSecret: FfiConverterRustBuffer {
+    public static func write(_ value: [String: [Secret]], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterSequenceTypeSecret.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [String: [Secret]] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: [Secret]]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterSequenceTypeSecret.read(from: &buf)
             dict[key] = value
         }
         return dict
@@ -5615,7 +5883,7 @@ fileprivate struct FfiConverterDictionaryStringDictionaryStringTypeSecret: FfiCo
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: [String: Secret]] {
+    public static func read(from buf: inout Incoming) throws -> [String: [String: Secret]] {
         let len: Int32 = try readInt(&buf)
         var dict = [String: [String: Secret]]()
         dict.reserveCapacity(Int(len))
@@ -5641,7 +5909,7 @@ fileprivate struct FfiConverterDictionaryStringTypeSecret: FfiConverterRustBuffe
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: Secret] {
+    public static func read(from buf: inout Incoming) throws -> [String: Secret] {
         let len: Int32 = try readInt(&buf)
         var dict = [String: Secret]()
         dict.reserveCapacity(Int(len))
@@ -5667,7 +5935,7 @@ fileprivate struct FfiConverterDictionaryStringTypeTokenProvider: FfiConverterRu
         }
     }
 
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: TokenProvider] {
+    public static func read(from buf: inout Incoming) throws -> [String: TokenProvider] {
         let len: Int32 = try readInt(&buf)
         var dict = [String: TokenProvider]()
         dict.reserveCapacity(Int(len))
@@ -5686,8 +5954,8 @@ public typealias Extra = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeExtra: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Extra {
+struct FfiConverterTypeExtra: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> Extra {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -5708,14 +5976,14 @@ public struct FfiConverterTypeExtra: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeExtra_lift(_ value: RustBuffer) throws -> Extra {
+func FfiConverterTypeExtra_lift(_ value: RustBuffer) throws -> Extra {
     return try FfiConverterTypeExtra.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeExtra_lower(_ value: Extra) -> RustBuffer {
+func FfiConverterTypeExtra_lower(_ value: Extra) -> RustBuffer {
     return FfiConverterTypeExtra.lower(value)
 }
 
@@ -5726,8 +5994,8 @@ public typealias FinishReason = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeFinishReason: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> FinishReason {
+struct FfiConverterTypeFinishReason: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> FinishReason {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -5748,14 +6016,14 @@ public struct FfiConverterTypeFinishReason: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFinishReason_lift(_ value: RustBuffer) throws -> FinishReason {
+func FfiConverterTypeFinishReason_lift(_ value: RustBuffer) throws -> FinishReason {
     return try FfiConverterTypeFinishReason.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeFinishReason_lower(_ value: FinishReason) -> RustBuffer {
+func FfiConverterTypeFinishReason_lower(_ value: FinishReason) -> RustBuffer {
     return FfiConverterTypeFinishReason.lower(value)
 }
 
@@ -5766,8 +6034,8 @@ public typealias Host = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeHost: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Host {
+struct FfiConverterTypeHost: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> Host {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -5788,14 +6056,14 @@ public struct FfiConverterTypeHost: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeHost_lift(_ value: RustBuffer) throws -> Host {
+func FfiConverterTypeHost_lift(_ value: RustBuffer) throws -> Host {
     return try FfiConverterTypeHost.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeHost_lower(_ value: Host) -> RustBuffer {
+func FfiConverterTypeHost_lower(_ value: Host) -> RustBuffer {
     return FfiConverterTypeHost.lower(value)
 }
 
@@ -5806,8 +6074,8 @@ public typealias JsonObjectText = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeJsonObjectText: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> JsonObjectText {
+struct FfiConverterTypeJsonObjectText: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> JsonObjectText {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -5828,14 +6096,14 @@ public struct FfiConverterTypeJsonObjectText: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeJsonObjectText_lift(_ value: RustBuffer) throws -> JsonObjectText {
+func FfiConverterTypeJsonObjectText_lift(_ value: RustBuffer) throws -> JsonObjectText {
     return try FfiConverterTypeJsonObjectText.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeJsonObjectText_lower(_ value: JsonObjectText) -> RustBuffer {
+func FfiConverterTypeJsonObjectText_lower(_ value: JsonObjectText) -> RustBuffer {
     return FfiConverterTypeJsonObjectText.lower(value)
 }
 
@@ -5846,8 +6114,8 @@ public typealias JsonText = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeJsonText: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> JsonText {
+struct FfiConverterTypeJsonText: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> JsonText {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -5868,14 +6136,14 @@ public struct FfiConverterTypeJsonText: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeJsonText_lift(_ value: RustBuffer) throws -> JsonText {
+func FfiConverterTypeJsonText_lift(_ value: RustBuffer) throws -> JsonText {
     return try FfiConverterTypeJsonText.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeJsonText_lower(_ value: JsonText) -> RustBuffer {
+func FfiConverterTypeJsonText_lower(_ value: JsonText) -> RustBuffer {
     return FfiConverterTypeJsonText.lower(value)
 }
 
@@ -5886,8 +6154,8 @@ public typealias Models = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeModels: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Models {
+struct FfiConverterTypeModels: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> Models {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -5908,15 +6176,55 @@ public struct FfiConverterTypeModels: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeModels_lift(_ value: RustBuffer) throws -> Models {
+func FfiConverterTypeModels_lift(_ value: RustBuffer) throws -> Models {
     return try FfiConverterTypeModels.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeModels_lower(_ value: Models) -> RustBuffer {
+func FfiConverterTypeModels_lower(_ value: Models) -> RustBuffer {
     return FfiConverterTypeModels.lower(value)
+}
+
+
+
+public typealias NoHooks = String
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeNoHooks: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> NoHooks {
+        return try FfiConverterString.read(from: &buf)
+    }
+
+    public static func write(_ value: NoHooks, into buf: inout [UInt8]) {
+        return FfiConverterString.write(value, into: &buf)
+    }
+
+    public static func lift(_ value: RustBuffer) throws -> NoHooks {
+        return try FfiConverterString.lift(value)
+    }
+
+    public static func lower(_ value: NoHooks) -> RustBuffer {
+        return FfiConverterString.lower(value)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeNoHooks_lift(_ value: RustBuffer) throws -> NoHooks {
+    return try FfiConverterTypeNoHooks.lift(value)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeNoHooks_lower(_ value: NoHooks) -> RustBuffer {
+    return FfiConverterTypeNoHooks.lower(value)
 }
 
 
@@ -5926,8 +6234,8 @@ public typealias Role = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeRole: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Role {
+struct FfiConverterTypeRole: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> Role {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -5948,14 +6256,14 @@ public struct FfiConverterTypeRole: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRole_lift(_ value: RustBuffer) throws -> Role {
+func FfiConverterTypeRole_lift(_ value: RustBuffer) throws -> Role {
     return try FfiConverterTypeRole.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeRole_lower(_ value: Role) -> RustBuffer {
+func FfiConverterTypeRole_lower(_ value: Role) -> RustBuffer {
     return FfiConverterTypeRole.lower(value)
 }
 
@@ -5966,8 +6274,8 @@ public typealias Secret = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeSecret: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Secret {
+struct FfiConverterTypeSecret: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> Secret {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -5988,14 +6296,14 @@ public struct FfiConverterTypeSecret: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeSecret_lift(_ value: RustBuffer) throws -> Secret {
+func FfiConverterTypeSecret_lift(_ value: RustBuffer) throws -> Secret {
     return try FfiConverterTypeSecret.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeSecret_lower(_ value: Secret) -> RustBuffer {
+func FfiConverterTypeSecret_lower(_ value: Secret) -> RustBuffer {
     return FfiConverterTypeSecret.lower(value)
 }
 
@@ -6006,8 +6314,8 @@ public typealias Size = UInt64
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeSize: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Size {
+struct FfiConverterTypeSize: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> Size {
         return try FfiConverterUInt64.read(from: &buf)
     }
 
@@ -6028,14 +6336,14 @@ public struct FfiConverterTypeSize: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeSize_lift(_ value: UInt64) throws -> Size {
+func FfiConverterTypeSize_lift(_ value: UInt64) throws -> Size {
     return try FfiConverterTypeSize.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeSize_lower(_ value: Size) -> UInt64 {
+func FfiConverterTypeSize_lower(_ value: Size) -> UInt64 {
     return FfiConverterTypeSize.lower(value)
 }
 
@@ -6046,8 +6354,8 @@ public typealias Stop = [String]
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeStop: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Stop {
+struct FfiConverterTypeStop: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> Stop {
         return try FfiConverterSequenceString.read(from: &buf)
     }
 
@@ -6068,14 +6376,14 @@ public struct FfiConverterTypeStop: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeStop_lift(_ value: RustBuffer) throws -> Stop {
+func FfiConverterTypeStop_lift(_ value: RustBuffer) throws -> Stop {
     return try FfiConverterTypeStop.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeStop_lower(_ value: Stop) -> RustBuffer {
+func FfiConverterTypeStop_lower(_ value: Stop) -> RustBuffer {
     return FfiConverterTypeStop.lower(value)
 }
 
@@ -6086,9 +6394,9 @@ public typealias Str = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeStr: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Str {
-        return try FfiConverterString.read(from: &buf)
+struct FfiConverterTypeStr: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> Str {
+        return try buf.constant()
     }
 
     public static func write(_ value: Str, into buf: inout [UInt8]) {
@@ -6108,14 +6416,14 @@ public struct FfiConverterTypeStr: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeStr_lift(_ value: RustBuffer) throws -> Str {
+func FfiConverterTypeStr_lift(_ value: RustBuffer) throws -> Str {
     return try FfiConverterTypeStr.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeStr_lower(_ value: Str) -> RustBuffer {
+func FfiConverterTypeStr_lower(_ value: Str) -> RustBuffer {
     return FfiConverterTypeStr.lower(value)
 }
 
@@ -6126,8 +6434,8 @@ public typealias TokenProvider = String
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public struct FfiConverterTypeTokenProvider: FfiConverter {
-    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TokenProvider {
+struct FfiConverterTypeTokenProvider: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> TokenProvider {
         return try FfiConverterString.read(from: &buf)
     }
 
@@ -6148,14 +6456,14 @@ public struct FfiConverterTypeTokenProvider: FfiConverter {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeTokenProvider_lift(_ value: RustBuffer) throws -> TokenProvider {
+func FfiConverterTypeTokenProvider_lift(_ value: RustBuffer) throws -> TokenProvider {
     return try FfiConverterTypeTokenProvider.lift(value)
 }
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
-public func FfiConverterTypeTokenProvider_lower(_ value: TokenProvider) -> RustBuffer {
+func FfiConverterTypeTokenProvider_lower(_ value: TokenProvider) -> RustBuffer {
     return FfiConverterTypeTokenProvider.lower(value)
 }
 

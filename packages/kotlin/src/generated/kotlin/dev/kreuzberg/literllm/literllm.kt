@@ -1184,6 +1184,11 @@ data class AnswerMeta (
     val `cost`: kotlin.Double? = null
     ,
     /**
+     * Whether the answer was kept from an earlier call; it cost nothing then.
+     */
+    val `cached`: kotlin.Boolean? = null
+    ,
+    /**
      * Every route that was asked, in order, where `model` is a list.
      */
     val `attempts`: List<AttemptReport> = listOf()
@@ -1212,6 +1217,7 @@ public object FfiConverterTypeAnswerMeta: FfiConverterRustBuffer<AnswerMeta> {
             FfiConverterOptionalTypeStr.read(buf),
             FfiConverterOptionalMapStringString.read(buf),
             FfiConverterOptionalDouble.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
             FfiConverterSequenceTypeAttemptReport.read(buf),
             FfiConverterTypeExtra.read(buf),
         )
@@ -1222,6 +1228,7 @@ public object FfiConverterTypeAnswerMeta: FfiConverterRustBuffer<AnswerMeta> {
             FfiConverterOptionalTypeStr.allocationSize(value.`requestId`) +
             FfiConverterOptionalMapStringString.allocationSize(value.`headers`) +
             FfiConverterOptionalDouble.allocationSize(value.`cost`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`cached`) +
             FfiConverterSequenceTypeAttemptReport.allocationSize(value.`attempts`) +
             FfiConverterTypeExtra.allocationSize(value.`extra`)
     )
@@ -1231,6 +1238,7 @@ public object FfiConverterTypeAnswerMeta: FfiConverterRustBuffer<AnswerMeta> {
             FfiConverterOptionalTypeStr.write(value.`requestId`, buf)
             FfiConverterOptionalMapStringString.write(value.`headers`, buf)
             FfiConverterOptionalDouble.write(value.`cost`, buf)
+            FfiConverterOptionalBoolean.write(value.`cached`, buf)
             FfiConverterSequenceTypeAttemptReport.write(value.`attempts`, buf)
             FfiConverterTypeExtra.write(value.`extra`, buf)
     }
@@ -1444,6 +1452,53 @@ public object FfiConverterTypeAudioOptions: FfiConverterRustBuffer<AudioOptions>
             FfiConverterOptionalTypeJsonText.write(value.`voice`, buf)
             FfiConverterOptionalString.write(value.`format`, buf)
             FfiConverterTypeExtra.write(value.`extra`, buf)
+    }
+}
+
+
+
+/**
+ * How many answers are kept, and how long.
+ */
+data class CacheOptions (
+    /**
+     * 1,000 unless set.
+     */
+    val `maxEntries`: Size? = null
+    ,
+    /**
+     * Five minutes unless set; 0 is without end.
+     */
+    val `ttl`: java.time.Duration? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeCacheOptions: FfiConverterRustBuffer<CacheOptions> {
+    override fun read(buf: ByteBuffer): CacheOptions {
+        return CacheOptions(
+            FfiConverterOptionalTypeSize.read(buf),
+            FfiConverterOptionalDuration.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: CacheOptions) = (
+            FfiConverterOptionalTypeSize.allocationSize(value.`maxEntries`) +
+            FfiConverterOptionalDuration.allocationSize(value.`ttl`)
+    )
+
+    override fun write(value: CacheOptions, buf: ByteBuffer) {
+            FfiConverterOptionalTypeSize.write(value.`maxEntries`, buf)
+            FfiConverterOptionalDuration.write(value.`ttl`, buf)
     }
 }
 
@@ -2020,6 +2075,37 @@ data class ClientConfig (
     val `tokenProviders`: Map<kotlin.String, TokenProvider> = mapOf()
     ,
     /**
+     * Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.
+     */
+    val `keyPools`: Map<kotlin.String, List<Secret>> = mapOf()
+    ,
+    /**
+     * What may be asked of providers and models; calls wait their turn.
+     */
+    val `limits`: List<Limit> = listOf()
+    ,
+    /**
+     * Keeps answers in memory for requests that are exactly the same. Off unless set.
+     */
+    val `cache`: CacheOptions? = null
+    ,
+    /**
+     * In a list of models: how long the first one may be silent before the second is asked beside it; the first to speak is
+     * heard, and the other is left. Off unless set.
+     */
+    val `hedgeAfter`: java.time.Duration? = null
+    ,
+    /**
+     * One event for each call in the engine's log, with its model, tokens, cost, seconds and ending.
+     */
+    val `logCalls`: kotlin.Boolean = false
+    ,
+    /**
+     * What a program puts around every call, asked in this order.
+     */
+    val `hooks`: NoHooks = ""
+    ,
+    /**
      * OpenAI-compatible hosts beside those of the catalogue.
      */
     val `hosts`: List<Host> = listOf()
@@ -2082,6 +2168,12 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterMapStringString.read(buf),
             FfiConverterMapStringMapStringTypeSecret.read(buf),
             FfiConverterMapStringTypeTokenProvider.read(buf),
+            FfiConverterMapStringSequenceTypeSecret.read(buf),
+            FfiConverterSequenceTypeLimit.read(buf),
+            FfiConverterOptionalTypeCacheOptions.read(buf),
+            FfiConverterOptionalDuration.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterTypeNoHooks.read(buf),
             FfiConverterSequenceTypeHost.read(buf),
             FfiConverterMapStringString.read(buf),
             FfiConverterTypeTimeouts.read(buf),
@@ -2103,6 +2195,12 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterMapStringString.allocationSize(value.`baseUrls`) +
             FfiConverterMapStringMapStringTypeSecret.allocationSize(value.`settings`) +
             FfiConverterMapStringTypeTokenProvider.allocationSize(value.`tokenProviders`) +
+            FfiConverterMapStringSequenceTypeSecret.allocationSize(value.`keyPools`) +
+            FfiConverterSequenceTypeLimit.allocationSize(value.`limits`) +
+            FfiConverterOptionalTypeCacheOptions.allocationSize(value.`cache`) +
+            FfiConverterOptionalDuration.allocationSize(value.`hedgeAfter`) +
+            FfiConverterBoolean.allocationSize(value.`logCalls`) +
+            FfiConverterTypeNoHooks.allocationSize(value.`hooks`) +
             FfiConverterSequenceTypeHost.allocationSize(value.`hosts`) +
             FfiConverterMapStringString.allocationSize(value.`headers`) +
             FfiConverterTypeTimeouts.allocationSize(value.`timeouts`) +
@@ -2123,6 +2221,12 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterMapStringString.write(value.`baseUrls`, buf)
             FfiConverterMapStringMapStringTypeSecret.write(value.`settings`, buf)
             FfiConverterMapStringTypeTokenProvider.write(value.`tokenProviders`, buf)
+            FfiConverterMapStringSequenceTypeSecret.write(value.`keyPools`, buf)
+            FfiConverterSequenceTypeLimit.write(value.`limits`, buf)
+            FfiConverterOptionalTypeCacheOptions.write(value.`cache`, buf)
+            FfiConverterOptionalDuration.write(value.`hedgeAfter`, buf)
+            FfiConverterBoolean.write(value.`logCalls`, buf)
+            FfiConverterTypeNoHooks.write(value.`hooks`, buf)
             FfiConverterSequenceTypeHost.write(value.`hosts`, buf)
             FfiConverterMapStringString.write(value.`headers`, buf)
             FfiConverterTypeTimeouts.write(value.`timeouts`, buf)
@@ -2303,6 +2407,9 @@ data class FailedRoute (
     ,
     val `model`: Str = ""
     ,
+    /**
+     * The error's kind.
+     */
     val `kind`: Str = ""
     ,
     val `message`: kotlin.String = ""
@@ -2808,6 +2915,74 @@ public object FfiConverterTypeLegEvent: FfiConverterRustBuffer<LegEvent> {
             FfiConverterLong.write(value.`kept`, buf)
             FfiConverterSequenceTypeFailedRoute.write(value.`failed`, buf)
             FfiConverterTypeExtra.write(value.`extra`, buf)
+    }
+}
+
+
+
+/**
+ * What may be asked of a provider, or of one of its models. Each count is without limit unless set.
+ */
+data class Limit (
+    val `provider`: kotlin.String = ""
+    ,
+    /**
+     * As the provider names it. Unset: all of them together.
+     */
+    val `model`: kotlin.String? = null
+    ,
+    /**
+     * In any minute.
+     */
+    val `requestsPerMinute`: kotlin.Long? = null
+    ,
+    /**
+     * In any minute, prompts and answers together: estimated before, corrected by the provider's count after.
+     */
+    val `tokensPerMinute`: kotlin.Long? = null
+    ,
+    /**
+     * At the same time.
+     */
+    val `concurrency`: Size? = null
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeLimit: FfiConverterRustBuffer<Limit> {
+    override fun read(buf: ByteBuffer): Limit {
+        return Limit(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalTypeSize.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Limit) = (
+            FfiConverterString.allocationSize(value.`provider`) +
+            FfiConverterOptionalString.allocationSize(value.`model`) +
+            FfiConverterOptionalULong.allocationSize(value.`requestsPerMinute`) +
+            FfiConverterOptionalULong.allocationSize(value.`tokensPerMinute`) +
+            FfiConverterOptionalTypeSize.allocationSize(value.`concurrency`)
+    )
+
+    override fun write(value: Limit, buf: ByteBuffer) {
+            FfiConverterString.write(value.`provider`, buf)
+            FfiConverterOptionalString.write(value.`model`, buf)
+            FfiConverterOptionalULong.write(value.`requestsPerMinute`, buf)
+            FfiConverterOptionalULong.write(value.`tokensPerMinute`, buf)
+            FfiConverterOptionalTypeSize.write(value.`concurrency`, buf)
     }
 }
 
@@ -4587,6 +4762,38 @@ public object FfiConverterOptionalTypeAudioOptions: FfiConverterRustBuffer<Audio
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeCacheOptions: FfiConverterRustBuffer<CacheOptions?> {
+    override fun read(buf: ByteBuffer): CacheOptions? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeCacheOptions.read(buf)
+    }
+
+    override fun allocationSize(value: CacheOptions?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeCacheOptions.allocationSize(value)
+        }
+    }
+
+    override fun write(value: CacheOptions?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeCacheOptions.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypeClientCertificate: FfiConverterRustBuffer<ClientCertificate?> {
     override fun read(buf: ByteBuffer): ClientCertificate? {
         if (buf.get().toInt() == 0) {
@@ -5487,6 +5694,34 @@ public object FfiConverterSequenceTypeFailedRoute: FfiConverterRustBuffer<List<F
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeLimit: FfiConverterRustBuffer<List<Limit>> {
+    override fun read(buf: ByteBuffer): List<Limit> {
+        val len = buf.getInt()
+        return List<Limit>(len) {
+            FfiConverterTypeLimit.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Limit>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeLimit.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Limit>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeLimit.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceTypeMessage: FfiConverterRustBuffer<List<Message>> {
     override fun read(buf: ByteBuffer): List<Message> {
         val len = buf.getInt()
@@ -5711,6 +5946,34 @@ public object FfiConverterSequenceTypeJsonText: FfiConverterRustBuffer<List<Json
 /**
  * @suppress
  */
+public object FfiConverterSequenceTypeSecret: FfiConverterRustBuffer<List<Secret>> {
+    override fun read(buf: ByteBuffer): List<Secret> {
+        val len = buf.getInt()
+        return List<Secret>(len) {
+            FfiConverterTypeSecret.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Secret>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeSecret.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Secret>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeSecret.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterMapStringString: FfiConverterRustBuffer<Map<kotlin.String, kotlin.String>> {
     override fun read(buf: ByteBuffer): Map<kotlin.String, kotlin.String> {
         val len = buf.getInt()
@@ -5740,6 +6003,45 @@ public object FfiConverterMapStringString: FfiConverterRustBuffer<Map<kotlin.Str
         value.forEach { (k, v) ->
             FfiConverterString.write(k, buf)
             FfiConverterString.write(v, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterMapStringSequenceTypeSecret: FfiConverterRustBuffer<Map<kotlin.String, List<Secret>>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, List<Secret>> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, List<Secret>>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterSequenceTypeSecret.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, List<Secret>>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterSequenceTypeSecret.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, List<Secret>>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterSequenceTypeSecret.write(v, buf)
         }
     }
 }
@@ -5890,6 +6192,11 @@ public typealias FfiConverterTypeJsonText = FfiConverterString
 
 public typealias Models = kotlin.String
 public typealias FfiConverterTypeModels = FfiConverterString
+
+
+
+public typealias NoHooks = kotlin.String
+public typealias FfiConverterTypeNoHooks = FfiConverterString
 
 
 

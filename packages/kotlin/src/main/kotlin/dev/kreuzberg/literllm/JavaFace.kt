@@ -1,5 +1,7 @@
 package dev.kreuzberg.literllm
 
+import dev.kreuzberg.literllm.internal.modelsFromList
+
 /** Messages, for Java. */
 public object ChatMessage {
     @JvmStatic
@@ -21,6 +23,9 @@ public object ChatMessage {
 /** Builds a request step by step, for Java; what has no step of its own is set in OpenAI's JSON with [fields]. */
 public class ChatRequest(private val model: String) {
     private val builder = RequestBuilder(model)
+
+    /** For a list of models, to be tried in order; a list of one goes on with itself. */
+    public constructor(models: List<String>) : this(modelsFromList(models))
 
     public fun message(message: Message): ChatRequest = apply { builder.message(message) }
 

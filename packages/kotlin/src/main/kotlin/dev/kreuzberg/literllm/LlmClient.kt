@@ -21,7 +21,7 @@ import kotlinx.coroutines.CancellationException
  * }
  * ```
  */
-public class LlmClient(config: ClientConfig) : AutoCloseable {
+public class LlmClient @JvmOverloads constructor(config: ClientConfig, hooks: List<Hooks> = listOf()) : AutoCloseable {
     /**
      * A client with a key of its own; where [apiKey] is null it comes from the provider's usual variable, such as `OPENAI_API_KEY`.
      *
@@ -33,7 +33,7 @@ public class LlmClient(config: ClientConfig) : AutoCloseable {
 
     private val native: NativeClient = run {
         Callbacks
-        translated { NativeClient(config) }
+        translated { NativeClient(config, hooks.map(::Receiver)) }
     }
 
     /** Asks for a whole answer. Cancelling the coroutine closes the connection. */
@@ -64,6 +64,12 @@ public class LlmClient(config: ClientConfig) : AutoCloseable {
         @JvmStatic
         @Throws(LlmException::class)
         public fun fromJson(config: String): LlmClient = LlmClient(ClientConfig.fromJson(config))
+
+        /** As [fromJson], with hooks that may block, for Java. */
+        @JvmStatic
+        @Throws(LlmException::class)
+        public fun fromJson(config: String, hooks: List<BlockingHooks>): LlmClient =
+            LlmClient(ClientConfig.fromJson(config), hooks.map(::FromBlocking))
     }
 }
 

@@ -36,8 +36,8 @@ public sealed class LlmException(private val details: ErrorDetails) : RuntimeExc
     /** What had been streamed before it. */
     public val partial: ChatCompletion? get() = details.partial
 
-    /** The error of each model tried, where all failed, as JSON objects. */
-    public val causes: List<String> get() = details.causes
+    /** The error of each model tried, where all failed. */
+    public val causes: List<LlmException> get() = details.causes.map(::exception)
 
     /** The key is missing or refused. */
     public class Authentication internal constructor(details: ErrorDetails) : LlmException(details)

@@ -2,12 +2,15 @@
 
 package dev.kreuzberg.literllm
 
+import dev.kreuzberg.literllm.internal.chunkFromJson
 import dev.kreuzberg.literllm.internal.chunkToJson
 import dev.kreuzberg.literllm.internal.completeJson
 import dev.kreuzberg.literllm.internal.completionToJson
 import dev.kreuzberg.literllm.internal.configFromJson
 import dev.kreuzberg.literllm.internal.messageFromJson
 import dev.kreuzberg.literllm.internal.messageToJson
+import dev.kreuzberg.literllm.internal.modelsFromList
+import dev.kreuzberg.literllm.internal.modelsToList
 import dev.kreuzberg.literllm.internal.optionsFromJson
 import dev.kreuzberg.literllm.internal.requestFromJson
 import dev.kreuzberg.literllm.internal.requestToJson
@@ -39,9 +42,29 @@ public fun ContentPart.Companion.text(text: String): ContentPart = ContentPart.T
 /** An image by address or `data:` URL. */
 public fun ContentPart.Companion.image(url: String): ContentPart = ContentPart.Image(ImageUrl(url), "")
 
+/**
+ * A request for a list of models, to be tried in order: an answer that breaks off is gone on with by the next, or, in a list of one,
+ * by the same model asked anew.
+ */
+@JvmName("requestOf")
+@JvmOverloads
+public fun ChatCompletionRequest(models: List<String>, messages: List<Message> = listOf()): ChatCompletionRequest =
+    ChatCompletionRequest(modelsFromList(models), messages)
+
+/** The models that it names. */
+public val ChatCompletionRequest.models: List<String>
+    get() = modelsToList(model)
+
+/** The same request, asked of [models] in order. */
+public fun ChatCompletionRequest.withModels(models: List<String>): ChatCompletionRequest = copy(model = modelsFromList(models))
+
 /** Builds a request: `chatRequest("openai/gpt-4o") { system("…"); user("…"); tool("weather", parameters = "{…}") }`. */
 public inline fun chatRequest(model: String, build: RequestBuilder.() -> Unit): ChatCompletionRequest =
     RequestBuilder(model).apply(build).build()
+
+/** As above, for a list of models to be tried in order. */
+public inline fun chatRequest(models: List<String>, build: RequestBuilder.() -> Unit): ChatCompletionRequest =
+    RequestBuilder(models).apply(build).build()
 
 @DslMarker
 internal annotation class RequestDsl
@@ -49,6 +72,8 @@ internal annotation class RequestDsl
 /** What [chatRequest] fills. */
 @RequestDsl
 public class RequestBuilder(model: String) {
+    public constructor(models: List<String>) : this(modelsFromList(models))
+
     /** All other fields; its messages and tools are put before those that are added here. */
     public var request: ChatCompletionRequest = ChatCompletionRequest(model)
     private val messages = mutableListOf<Message>()
@@ -99,6 +124,9 @@ public val Message.text: String
 
 /** The chunk as OpenAI's JSON. */
 public fun ChatCompletionChunk.toJson(): String = chunkToJson(this)
+
+/** Reads a chunk from OpenAI's JSON. */
+public fun ChatCompletionChunk.Companion.fromJson(json: String): ChatCompletionChunk = translated { chunkFromJson(json) }
 
 /** The answer as OpenAI's JSON. */
 public fun ChatCompletion.toJson(): String = completionToJson(this)

@@ -89,6 +89,35 @@ class JavaFaceTest {
     }
 
     @Test
+    void hooksMayBlock() {
+        String id = Mock.INSTANCE.name();
+        BlockingHooks hooks = new BlockingHooks() {
+            @Override
+            public Before beforeRequest(HookContext at, ChatCompletionRequest request) {
+                if (at.getModel().contains("forbidden")) {
+                    throw CallHooks.llmException(ErrorKind.PERMISSION, "not this one");
+                }
+                return new Before.Ask(request);
+            }
+        };
+        var config = "{\"api_keys\": {\"openai\": \"k\"}, \"base_urls\": {\"openai\": \"" + Mock.INSTANCE.getAddress() + "/v1\"}}";
+        try (var client = LlmClient.fromJson(config, List.of(hooks))) {
+            var well = new ChatRequest("openai/demo?text=one").user("Hi").build();
+            assertEquals("one", Messages.getText(client.blocking().chat(well)));
+            var ill = new ChatRequest("openai/forbidden?id=" + id).user("Hi").build();
+            assertThrows(LlmException.Permission.class, () -> client.blocking().chat(ill));
+        }
+        assertEquals(0, Mock.INSTANCE.log(id).size());
+    }
+
+    @Test
+    void aListOfModelsGoesOn() {
+        var request = new ChatRequest(List.of("openai/demo?status=500", "openai/other?text=one")).user("Hi").build();
+        assertEquals("one", Messages.getText(blocking.chat(request)));
+        assertEquals(2, Messages.getModels(request).size());
+    }
+
+    @Test
     void messagesAreMadeByName() {
         List<Message> messages = List.of(ChatMessage.user("hi"), ChatMessage.assistant("ho"));
         assertEquals("ho", Messages.getText(messages.get(1)));

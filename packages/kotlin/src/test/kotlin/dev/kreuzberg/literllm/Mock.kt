@@ -18,14 +18,17 @@ internal object Mock {
     private val http = HttpClient.newHttpClient()
     private val numbers = AtomicInteger()
 
-    val address: String
+    val address: String = start("--cases", cases.path)
 
-    init {
+    /** A second one, whose certificate nobody vouches for. */
+    val untrusted: String by lazy { start("--tls") }
+
+    private fun start(vararg options: String): String {
         val command = System.getenv("LITERLLM_BIN") ?: File(root, "target/release/literllm").path
-        val process = ProcessBuilder(command, "mock", "--port", "0", "--exit-with-stdin", "--cases", cases.path)
+        return ProcessBuilder(command, "mock", "--port", "0", "--exit-with-stdin", *options)
             .redirectError(ProcessBuilder.Redirect.INHERIT)
             .start()
-        address = process.inputReader().readLine().trim()
+            .inputReader().readLine().trim()
     }
 
     /** A name for a request that no other test uses. */

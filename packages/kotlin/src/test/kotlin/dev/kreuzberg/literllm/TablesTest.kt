@@ -11,18 +11,13 @@ import org.junit.jupiter.api.DynamicTest.dynamicTest
 import org.junit.jupiter.api.TestFactory
 import java.io.File
 
-/** The tables that every language runs: the conformance cases and the faults. */
+/** The tables that every language runs: the conformance cases, the faults, and how answers survive them. */
 class TablesTest {
     @TestFactory
     fun conformance(): List<DynamicTest> {
         val providers = Mock.cases.listFiles(File::isDirectory).orEmpty().sorted()
-        val tests = providers.flatMap { provider ->
-            provider.listFiles(File::isDirectory).orEmpty().sorted().map { case ->
-                dynamicTest("${provider.name}/${case.name}") { conforms(provider, case) }
-            }
-        }
-        assertTrue(tests.isNotEmpty(), "there are cases")
-        return tests
+        val cases = providers.flatMap { it.listFiles(File::isDirectory).orEmpty().sorted() }
+        return table("conformance", "cases", cases, { "${it.parentFile.name}/${it.name}" }) { conforms(it.parentFile, it) }
     }
 
     private fun conforms(provider: File, case: File) {
@@ -31,15 +26,13 @@ class TablesTest {
         config.put("max_retries", 0)
         val (chunks, error) = outcome(config, File(case, "request.json").readText())
         val expected = Mock.json.readTree(File(case, "expected.json"))
-        assertEquals(expected["chunks"].toPrettyString(), Mock.json.valueToTree<JsonNode>(chunks).toPrettyString())
+        val came = Mock.json.valueToTree<JsonNode>(chunks.map { Mock.json.readTree(it.toJson()) })
+        assertEquals(expected["chunks"].toPrettyString(), came.toPrettyString())
         assertEquals(expected["error"].path("kind").textValue(), error?.kind?.name?.lowercase())
     }
 
     @TestFactory
-    fun faults(): List<DynamicTest> {
-        val table = Mock.json.readTree(File(Mock.cases, "faults.json"))
-        return table.map { row -> dynamicTest(row["name"].textValue()) { ends(row) } }
-    }
+    fun faults(): List<DynamicTest> = table("faults", "faults", rows("faults.json"), { it["name"].textValue() }, ::ends)
 
     private fun ends(row: JsonNode) {
         val id = Mock.name()
@@ -53,11 +46,11 @@ class TablesTest {
             ?: """{"model": "openai/demo", "messages": [{"role": "user", "content": "Tell me a story"}]}"""
         val (chunks, error, completion) = outcome(config, request)
         val expect = row["expect"]
-        val text = chunks.joinToString("") { it.path("choices").path(0).path("delta").path("content").asText("") }
+        val text = chunks.joinToString("") { it.text }
         assertEquals(expect["kind"].textValue(), error?.kind?.name?.lowercase(), "after `$text`: $error")
         expect["text"]?.let { assertEquals(it.textValue(), text) }
         expect["finish_reason"]?.let { reason ->
-            assertEquals(listOf(reason.textValue()), chunks.mapNotNull { it.path("choices").path(0).path("finish_reason").textValue() })
+            assertEquals(listOf(reason.textValue()), chunks.mapNotNull { it.choices.firstOrNull()?.finishReason })
         }
         expect["requests"]?.let { assertEquals(it.intValue(), Mock.log(id).size()) }
         if (error == null) {
@@ -71,15 +64,101 @@ class TablesTest {
         assertFalse("test-key-1234" in error.toString(), "the message carries the key")
     }
 
-    private data class Outcome(val chunks: List<JsonNode>, val error: LlmException?, val completion: ChatCompletion?)
+    @TestFactory
+    fun recovery(): List<DynamicTest> = table("recovery", "scenarios", rows("recovery.json"), { it["name"].textValue() }, ::recovers)
+
+    private fun recovers(row: JsonNode) {
+        val request = Mock.json.createObjectNode()
+        row["models"].forEachIndexed { at, route -> request.withArray("model").add(model(route.textValue(), at)) }
+        request.withArray("messages").addObject().put("role", "user").put("content", "Count")
+        row["mode"]?.let { request.set<JsonNode>("stream_fallback_mode", it) }
+        row["format"]?.let { request.withObject("response_format").set<JsonNode>("type", it) }
+        val (chunks, error, answer) = outcome(routes(row["config"]), request.toString())
+        val expect = row["expect"]
+        assertEquals(expect["kind"]?.textValue(), error?.kind?.name?.lowercase(), "$error")
+        if (error != null) {
+            expect["causes"]?.let { causes -> assertEquals(causes.map { it.textValue() }, error.causes.map { it.kind.name.lowercase() }) }
+            expect["partial"]?.let { assertEquals(it.textValue(), error.partial?.text) }
+            expect["partial_tools"]?.let { assertEquals(it.intValue(), error.partial!!.choices[0].message.toolCalls.size) }
+            return
+        }
+        val text = expect["text"]?.textValue().orEmpty().replace("{T}", TEXT)
+        assertEquals(text, shown(chunks))
+        assertEquals(text, answer!!.text)
+        expect["tools"]?.let { tools ->
+            assertEquals(tools.map { it.textValue() }, answer.choices[0].message.toolCalls.map { it.function.arguments })
+        }
+        val last = chunks.mapNotNull { it.literllm }.lastOrNull()
+        expect["event"]?.let { assertEquals(it.textValue(), last?.event) }
+        expect["reason"]?.let { assertEquals(it.textValue(), last?.reason) }
+        expect["mode"]?.let { assertEquals(it.textValue(), last?.mode) }
+        expect["kept"]?.let { assertEquals(it.longValue(), last?.kept) }
+        expect["legs"]?.let { assertEquals(it.intValue(), answer.literllm!!.attempts.size) }
+        // Whatever happened, the stream is one.
+        assertEquals(1, chunks.map { Triple(it.id, it.model, it.created) }.toSet().size, "its identity changes")
+        assertEquals(1, chunks.count { chunk -> chunk.choices.any { it.delta.role != null } }, "role chunks")
+        assertEquals(1, chunks.count { chunk -> chunk.choices.any { it.finishReason != null } }, "finish chunks")
+    }
+
+    /** A route of the table as a model's name. */
+    private fun model(route: String, number: Int): String = when {
+        route == "@unknown_provider" -> "nowhere/demo"
+        route.startsWith("@") -> "${route.drop(1)}/demo"
+        else -> "openai/demo-$number?${route.replace("{T}", TEXT.replace(" ", "%20"))}"
+    }
+
+    /** Where the routes of the recovery table lead. */
+    private fun routes(more: JsonNode?): ObjectNode {
+        val config = Mock.json.createObjectNode().put("cooldown", 0)
+        config.withObject("api_keys").put("openai", "test-key")
+        config.withObject("base_urls")
+            .put("openai", "${Mock.address}/v1")
+            .put("refused", "http://127.0.0.1:9/v1")
+            .put("unknown_host", "http://no-such-host.invalid/v1")
+            .put("untrusted", "${Mock.untrusted}/v1")
+        for (host in listOf("refused", "unknown_host", "untrusted")) config.withArray("hosts").addObject().put("name", host).put("base_url", "")
+        config.withArray("hosts").addObject().put("name", "no_key").put("base_url", "http://127.0.0.1:9/v1")
+            .withArray("key_vars").add("LITERLLM_TEST_NO_SUCH_KEY")
+        more?.properties()?.forEach { (name, value) -> config.set<JsonNode>(name, value) }
+        return config
+    }
+
+    /** What a consumer that minds resets has in the end. */
+    private fun shown(chunks: List<ChatCompletionChunk>): String = chunks.fold("") { text, chunk ->
+        val kept = if (chunk.literllm?.event == "reset") "" else text
+        kept + chunk.choices.joinToString("") { it.delta.content.orEmpty() }
+    }
+
+    private fun rows(file: String): List<JsonNode> = Mock.json.readTree(File(Mock.cases, file)).toList()
+
+    /** A test of each row; after the last one, a line that says how many were wrong. */
+    private fun <Row> table(name: String, of: String, rows: List<Row>, title: (Row) -> String, test: (Row) -> Unit): List<DynamicTest> {
+        assertTrue(rows.isNotEmpty(), "the table has rows")
+        val outcomes = mutableListOf<Boolean>()
+        return rows.map { row ->
+            dynamicTest(title(row)) {
+                val outcome = runCatching { test(row) }
+                outcomes += outcome.isSuccess
+                if (name == "recovery") println("row: kotlin|${if (outcome.isSuccess) "ok" else "wrong"}|${title(row)}")
+                if (outcomes.size == rows.size) println("table: $name, ${rows.size} $of through kotlin, ${outcomes.count { !it }} wrong")
+                outcome.getOrThrow()
+            }
+        }
+    }
+
+    private data class Outcome(val chunks: List<ChatCompletionChunk>, val error: LlmException?, val completion: ChatCompletion?)
 
     private fun outcome(config: JsonNode, request: String): Outcome = runBlocking {
         LlmClient(ClientConfig.fromJson(config.toString())).use { client ->
-            val chunks = mutableListOf<JsonNode>()
+            val chunks = mutableListOf<ChatCompletionChunk>()
             val stream = client.chatStream(ChatCompletionRequest.fromJson(request))
-            val error = runCatching { stream.collect { chunks.add(Mock.json.readTree(it.toJson())) } }.exceptionOrNull()
+            val error = runCatching { stream.collect { chunks += it } }.exceptionOrNull()
             if (error != null && error !is LlmException) throw error
             Outcome(chunks, error as LlmException?, stream.completion)
         }
+    }
+
+    private companion object {
+        const val TEXT = "one two three four five six seven eight nine ten eleven twelve"
     }
 }

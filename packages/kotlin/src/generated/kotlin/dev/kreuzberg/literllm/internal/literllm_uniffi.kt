@@ -41,8 +41,10 @@ import dev.kreuzberg.literllm.FfiConverterTypeChatCompletionRequest
 import dev.kreuzberg.literllm.FfiConverterTypeClientConfig
 import dev.kreuzberg.literllm.FfiConverterTypeErrorKind
 import dev.kreuzberg.literllm.FfiConverterTypeMessage
+import dev.kreuzberg.literllm.FfiConverterTypeModels
 import dev.kreuzberg.literllm.FfiConverterTypeRequestOptions
 import dev.kreuzberg.literllm.Message
+import dev.kreuzberg.literllm.Models
 import dev.kreuzberg.literllm.RequestOptions
 import java.util.concurrent.atomic.AtomicBoolean
 import kotlin.coroutines.resume
@@ -58,6 +60,7 @@ import dev.kreuzberg.literllm.RustBuffer as RustBufferChatCompletionRequest
 import dev.kreuzberg.literllm.RustBuffer as RustBufferClientConfig
 import dev.kreuzberg.literllm.RustBuffer as RustBufferErrorKind
 import dev.kreuzberg.literllm.RustBuffer as RustBufferMessage
+import dev.kreuzberg.literllm.RustBuffer as RustBufferModels
 import dev.kreuzberg.literllm.RustBuffer as RustBufferRequestOptions
 
 // This is a helper for safely working with byte buffers returned from the Rust code.
@@ -678,6 +681,34 @@ internal open class UniffiForeignFutureResultVoid(
 internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
     fun callback(`callbackData`: Long,`result`: UniffiForeignFutureResultVoid.UniffiByValue,)
 }
+internal interface UniffiCallbackInterfaceHookReceiverMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceHookReceiverMethod1 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "stages", "ask")
+internal open class UniffiVTableCallbackInterfaceHookReceiver(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `stages`: UniffiCallbackInterfaceHookReceiverMethod0? = null,
+    @JvmField internal var `ask`: UniffiCallbackInterfaceHookReceiverMethod1? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `stages`: UniffiCallbackInterfaceHookReceiverMethod0? = null,
+        `ask`: UniffiCallbackInterfaceHookReceiverMethod1? = null,
+    ): UniffiVTableCallbackInterfaceHookReceiver(`uniffiFree`,`uniffiClone`,`stages`,`ask`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceHookReceiver) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `stages` = other.`stages`
+        `ask` = other.`ask`
+    }
+
+}
 
 // A JNA Library to expose the extern-C FFI definitions.
 // This is an implementation detail which will be called internally by the public API.
@@ -717,6 +748,10 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_literllm_uniffi_checksum_func_message_to_json(
     ): Int
+    external fun uniffi_literllm_uniffi_checksum_func_models_from_list(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_func_models_to_list(
+    ): Int
     external fun uniffi_literllm_uniffi_checksum_func_options_from_json(
     ): Int
     external fun uniffi_literllm_uniffi_checksum_func_request_from_json(
@@ -739,6 +774,20 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking(
     ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_hookreceiver_stages(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_hookreceiver_ask(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_error(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_request(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_response(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_pass(
+    ): Int
     external fun uniffi_literllm_uniffi_checksum_constructor_nativeclient_new(
     ): Int
     external fun ffi_literllm_uniffi_uniffi_contract_version(
@@ -757,6 +806,7 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "literllm_uniffi"))
+        uniffiCallbackInterfaceHookReceiver.register(this)
         dev.kreuzberg.literllm.uniffiEnsureInitialized()
 
     }
@@ -766,7 +816,7 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_literllm_uniffi_fn_free_nativeclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_literllm_uniffi_fn_constructor_nativeclient_new(`config`: RustBufferClientConfig.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_literllm_uniffi_fn_constructor_nativeclient_new(`config`: RustBufferClientConfig.ByValue,`hooks`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_literllm_uniffi_fn_method_nativeclient_call(`ptr`: Long,`request`: RustBufferChatCompletionRequest.ByValue,`options`: RustBufferRequestOptions.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -788,6 +838,30 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_literllm_uniffi_fn_method_nativecall_next_batch_blocking(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_literllm_uniffi_fn_clone_hookreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_literllm_uniffi_fn_free_hookreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_init_callback_vtable_hookreceiver(`vtable`: UniffiVTableCallbackInterfaceHookReceiver,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_hookreceiver_stages(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_literllm_uniffi_fn_method_hookreceiver_ask(`ptr`: Long,`event`: RustBuffer.ByValue,`call`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_clone_nativehookcall(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_literllm_uniffi_fn_free_nativehookcall(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_chunks(`ptr`: Long,`chunks`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(`ptr`: Long,`kind`: RustBufferErrorKind.ByValue,`message`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_request(`ptr`: Long,`request`: RustBufferChatCompletionRequest.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_response(`ptr`: Long,`response`: RustBufferChatCompletion.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_pass(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_literllm_uniffi_fn_func_chunk_from_json(`json`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBufferChatCompletionChunk.ByValue
     external fun uniffi_literllm_uniffi_fn_func_chunk_to_json(`chunk`: RustBufferChatCompletionChunk.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -801,6 +875,10 @@ internal object UniffiLib {
     external fun uniffi_literllm_uniffi_fn_func_message_from_json(`json`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBufferMessage.ByValue
     external fun uniffi_literllm_uniffi_fn_func_message_to_json(`message`: RustBufferMessage.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_literllm_uniffi_fn_func_models_from_list(`models`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBufferModels.ByValue
+    external fun uniffi_literllm_uniffi_fn_func_models_to_list(`models`: RustBufferModels.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun uniffi_literllm_uniffi_fn_func_options_from_json(`json`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBufferRequestOptions.ByValue
@@ -948,6 +1026,12 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_func_message_to_json() and 0xFFFF) != 52054) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_literllm_uniffi_checksum_func_models_from_list() and 0xFFFF) != 38477) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_func_models_to_list() and 0xFFFF) != 14661) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_literllm_uniffi_checksum_func_options_from_json() and 0xFFFF) != 1745) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -981,7 +1065,28 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking() and 0xFFFF) != 38650) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_literllm_uniffi_checksum_constructor_nativeclient_new() and 0xFFFF) != 25754) {
+    if ((lib.uniffi_literllm_uniffi_checksum_method_hookreceiver_stages() and 0xFFFF) != 5972) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_hookreceiver_ask() and 0xFFFF) != 34765) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks() and 0xFFFF) != 11008) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_error() and 0xFFFF) != 47644) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_request() and 0xFFFF) != 2592) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_response() and 0xFFFF) != 22581) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_pass() and 0xFFFF) != 1831) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_constructor_nativeclient_new() and 0xFFFF) != 10041) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -1115,7 +1220,38 @@ object UniffiWithHandle
  *
  * @suppress
  * */
-object NoHandle
+object NoHandle// Magic number for the Rust proxy to call using the same mechanism as every other method,
+// to free the callback once it's dropped by Rust.
+internal const val IDX_CALLBACK_FREE = 0
+// Callback return codes
+internal const val UNIFFI_CALLBACK_SUCCESS = 0
+internal const val UNIFFI_CALLBACK_ERROR = 1
+internal const val UNIFFI_CALLBACK_UNEXPECTED_ERROR = 2
+
+/**
+ * @suppress
+ */
+public abstract class FfiConverterCallbackInterface<CallbackInterface: Any>: FfiConverter<CallbackInterface, Long> {
+    internal val handleMap = UniffiHandleMap<CallbackInterface>()
+
+    internal fun drop(handle: Long) {
+        handleMap.remove(handle)
+    }
+
+    override fun lift(value: Long): CallbackInterface {
+        return handleMap.get(value)
+    }
+
+    override fun read(buf: ByteBuffer) = lift(buf.getLong())
+
+    override fun lower(value: CallbackInterface) = handleMap.insert(value)
+
+    override fun allocationSize(value: CallbackInterface) = 8UL
+
+    override fun write(value: CallbackInterface, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
 /**
  * The cleaner interface for Object finalization code to run.
  * This is the entry point to any implementation that we're using.
@@ -1184,6 +1320,29 @@ private class JavaLangRefCleanable(
 /**
  * @suppress
  */
+public object FfiConverterUInt: FfiConverter<UInt, Int> {
+    override fun lift(value: Int): UInt {
+        return value.toUInt()
+    }
+
+    override fun read(buf: ByteBuffer): UInt {
+        return lift(buf.getInt())
+    }
+
+    override fun lower(value: UInt): Int {
+        return value.toInt()
+    }
+
+    override fun allocationSize(value: UInt) = 4UL
+
+    override fun write(value: UInt, buf: ByteBuffer) {
+        buf.putInt(value.toInt())
+    }
+}
+
+/**
+ * @suppress
+ */
 public object FfiConverterInt: FfiConverter<Int, Int> {
     override fun lift(value: Int): Int {
         return value
@@ -1201,6 +1360,29 @@ public object FfiConverterInt: FfiConverter<Int, Int> {
 
     override fun write(value: Int, buf: ByteBuffer) {
         buf.putInt(value)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterLong: FfiConverter<Long, Long> {
+    override fun lift(value: Long): Long {
+        return value
+    }
+
+    override fun read(buf: ByteBuffer): Long {
+        return lift(buf.getLong())
+    }
+
+    override fun lower(value: Long): Long {
+        return value
+    }
+
+    override fun allocationSize(value: Long) = 8UL
+
+    override fun write(value: Long, buf: ByteBuffer) {
+        buf.putLong(value)
     }
 }
 
@@ -1304,6 +1486,364 @@ public object FfiConverterString: FfiConverter<String, RustBuffer.ByValue> {
         val byteBuf = toUtf8(value)
         buf.putInt(byteBuf.limit())
         buf.put(byteBuf)
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Hooks as the language has them.
+ */
+public interface HookReceiver {
+
+    /**
+     * The stages at which they want to be asked. Called once.
+     */
+    fun `stages`(): List<HookStage>
+
+    /**
+     * Takes a question and returns at once; `call` is answered later, from any thread.
+     */
+    fun `ask`(`event`: HookEvent, `call`: NativeHookCall)
+
+    companion object
+}
+
+/**
+ * Hooks as the language has them.
+ */
+open class HookReceiverImpl: Disposable, AutoCloseable, HookReceiver
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_literllm_uniffi_fn_free_hookreceiver(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_literllm_uniffi_fn_clone_hookreceiver(handle, status)
+        }
+    }
+
+
+    /**
+     * The stages at which they want to be asked. Called once.
+     */override fun `stages`(): List<HookStage> {
+            return FfiConverterSequenceTypeHookStage.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_hookreceiver_stages(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Takes a question and returns at once; `call` is answered later, from any thread.
+     */override fun `ask`(`event`: HookEvent, `call`: NativeHookCall)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_hookreceiver_ask(
+        it,
+
+        FfiConverterTypeHookEvent.lower(`event`),
+        FfiConverterTypeNativeHookCall.lower(`call`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceHookReceiver {
+    internal object `stages`: UniffiCallbackInterfaceHookReceiverMethod0 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeHookReceiver.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`stages`(
+                )
+            }
+            val writeReturn = { value: List<HookStage> -> uniffiOutReturn.setValue(FfiConverterSequenceTypeHookStage.lower(value)) }
+            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+        }
+    }
+    internal object `ask`: UniffiCallbackInterfaceHookReceiverMethod1 {
+        override fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeHookReceiver.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`ask`(
+                    FfiConverterTypeHookEvent.lift(`event`),
+                    FfiConverterTypeNativeHookCall.lift(`call`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeHookReceiver.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeHookReceiver.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceHookReceiver.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `stages`,
+        `ask`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_literllm_uniffi_fn_init_callback_vtable_hookreceiver(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHookReceiver: FfiConverter<HookReceiver, Long> {
+    internal val handleMap = UniffiHandleMap<HookReceiver>()
+
+    override fun lower(value: HookReceiver): Long {
+        if (value is HookReceiverImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): HookReceiver {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return HookReceiverImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): HookReceiver {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: HookReceiver) = 8UL
+
+    override fun write(value: HookReceiver, buf: ByteBuffer) {
+        buf.putLong(lower(value))
     }
 }
 
@@ -1861,13 +2401,17 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
         this.handle = 0
         this.cleanable = null
     }
-    constructor(`config`: ClientConfig) :
+    /**
+     * `hooks` are asked in their order.
+     */
+    constructor(`config`: ClientConfig, `hooks`: List<HookReceiver>) :
         this(UniffiWithHandle,
     uniffiRustCallWithError(NativeException) { _status ->
     UniffiLib.uniffi_literllm_uniffi_fn_constructor_nativeclient_new(
 
 
-        FfiConverterTypeClientConfig.lower(`config`),_status)
+        FfiConverterTypeClientConfig.lower(`config`),
+        FfiConverterSequenceTypeHookReceiver.lower(`hooks`),_status)
 }
     )
 
@@ -2004,6 +2548,327 @@ public object FfiConverterTypeNativeClient: FfiConverter<NativeClient, Long> {
 }
 
 
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+ */
+public interface NativeHookCallInterface {
+
+    fun `answerChunks`(`chunks`: List<ChatCompletionChunk>)
+
+    fun `answerError`(`kind`: ErrorKind, `message`: kotlin.String)
+
+    fun `answerRequest`(`request`: ChatCompletionRequest)
+
+    fun `answerResponse`(`response`: ChatCompletion)
+
+    fun `pass`()
+
+    companion object
+}
+
+/**
+ * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+ */
+open class NativeHookCall: Disposable, AutoCloseable, NativeHookCallInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_literllm_uniffi_fn_free_nativehookcall(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_literllm_uniffi_fn_clone_nativehookcall(handle, status)
+        }
+    }
+
+    override fun `answerChunks`(`chunks`: List<ChatCompletionChunk>)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativehookcall_answer_chunks(
+        it,
+
+        FfiConverterSequenceTypeChatCompletionChunk.lower(`chunks`),_status)
+}
+    }
+
+
+
+    override fun `answerError`(`kind`: ErrorKind, `message`: kotlin.String)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(
+        it,
+
+        FfiConverterTypeErrorKind.lower(`kind`),
+        FfiConverterString.lower(`message`),_status)
+}
+    }
+
+
+
+    override fun `answerRequest`(`request`: ChatCompletionRequest)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativehookcall_answer_request(
+        it,
+
+        FfiConverterTypeChatCompletionRequest.lower(`request`),_status)
+}
+    }
+
+
+
+    override fun `answerResponse`(`response`: ChatCompletion)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativehookcall_answer_response(
+        it,
+
+        FfiConverterTypeChatCompletion.lower(`response`),_status)
+}
+    }
+
+
+
+    override fun `pass`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativehookcall_pass(
+        it,
+        _status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeNativeHookCall: FfiConverter<NativeHookCall, Long> {
+    override fun lower(value: NativeHookCall): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): NativeHookCall {
+        return NativeHookCall(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): NativeHookCall {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: NativeHookCall) = 8UL
+
+    override fun write(value: NativeHookCall, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
 
 /**
  * What is known of an error.
@@ -2061,9 +2926,9 @@ data class ErrorDetails (
     val `partial`: ChatCompletion? = null
     ,
     /**
-     * The error of each model tried, where all failed, as JSON objects.
+     * The error of each model tried, where all failed.
      */
-    val `causes`: List<kotlin.String> = listOf()
+    val `causes`: List<ErrorDetails> = listOf()
 
 ){
 
@@ -2092,7 +2957,7 @@ public object FfiConverterTypeErrorDetails: FfiConverterRustBuffer<ErrorDetails>
             FfiConverterOptionalString.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterOptionalTypeChatCompletion.read(buf),
-            FfiConverterSequenceString.read(buf),
+            FfiConverterSequenceTypeErrorDetails.read(buf),
         )
     }
 
@@ -2109,7 +2974,7 @@ public object FfiConverterTypeErrorDetails: FfiConverterRustBuffer<ErrorDetails>
             FfiConverterOptionalString.allocationSize(value.`body`) +
             FfiConverterBoolean.allocationSize(value.`retryable`) +
             FfiConverterOptionalTypeChatCompletion.allocationSize(value.`partial`) +
-            FfiConverterSequenceString.allocationSize(value.`causes`)
+            FfiConverterSequenceTypeErrorDetails.allocationSize(value.`causes`)
     )
 
     override fun write(value: ErrorDetails, buf: ByteBuffer) {
@@ -2125,9 +2990,167 @@ public object FfiConverterTypeErrorDetails: FfiConverterRustBuffer<ErrorDetails>
             FfiConverterOptionalString.write(value.`body`, buf)
             FfiConverterBoolean.write(value.`retryable`, buf)
             FfiConverterOptionalTypeChatCompletion.write(value.`partial`, buf)
-            FfiConverterSequenceString.write(value.`causes`, buf)
+            FfiConverterSequenceTypeErrorDetails.write(value.`causes`, buf)
     }
 }
+
+
+
+/**
+ * What a hook is told; which fields are there depends on the stage.
+ */
+data class HookEvent (
+    val `stage`: HookStage
+    ,
+    val `call`: kotlin.Long
+    ,
+    val `attempt`: kotlin.Int
+    ,
+    val `provider`: kotlin.String
+    ,
+    val `model`: kotlin.String
+    ,
+    val `stream`: kotlin.Boolean
+    ,
+    val `request`: ChatCompletionRequest?
+    ,
+    val `status`: kotlin.Int?
+    ,
+    val `headers`: Map<kotlin.String, kotlin.String>
+    ,
+    val `requestId`: kotlin.String?
+    ,
+    val `chunks`: List<ChatCompletionChunk>
+    ,
+    val `error`: ErrorDetails?
+    ,
+    val `response`: ChatCompletion?
+    ,
+    val `seconds`: kotlin.Double?
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHookEvent: FfiConverterRustBuffer<HookEvent> {
+    override fun read(buf: ByteBuffer): HookEvent {
+        return HookEvent(
+            FfiConverterTypeHookStage.read(buf),
+            FfiConverterLong.read(buf),
+            FfiConverterInt.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalTypeChatCompletionRequest.read(buf),
+            FfiConverterOptionalInt.read(buf),
+            FfiConverterMapStringString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterSequenceTypeChatCompletionChunk.read(buf),
+            FfiConverterOptionalTypeErrorDetails.read(buf),
+            FfiConverterOptionalTypeChatCompletion.read(buf),
+            FfiConverterOptionalDouble.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: HookEvent) = (
+            FfiConverterTypeHookStage.allocationSize(value.`stage`) +
+            FfiConverterLong.allocationSize(value.`call`) +
+            FfiConverterInt.allocationSize(value.`attempt`) +
+            FfiConverterString.allocationSize(value.`provider`) +
+            FfiConverterString.allocationSize(value.`model`) +
+            FfiConverterBoolean.allocationSize(value.`stream`) +
+            FfiConverterOptionalTypeChatCompletionRequest.allocationSize(value.`request`) +
+            FfiConverterOptionalInt.allocationSize(value.`status`) +
+            FfiConverterMapStringString.allocationSize(value.`headers`) +
+            FfiConverterOptionalString.allocationSize(value.`requestId`) +
+            FfiConverterSequenceTypeChatCompletionChunk.allocationSize(value.`chunks`) +
+            FfiConverterOptionalTypeErrorDetails.allocationSize(value.`error`) +
+            FfiConverterOptionalTypeChatCompletion.allocationSize(value.`response`) +
+            FfiConverterOptionalDouble.allocationSize(value.`seconds`)
+    )
+
+    override fun write(value: HookEvent, buf: ByteBuffer) {
+            FfiConverterTypeHookStage.write(value.`stage`, buf)
+            FfiConverterLong.write(value.`call`, buf)
+            FfiConverterInt.write(value.`attempt`, buf)
+            FfiConverterString.write(value.`provider`, buf)
+            FfiConverterString.write(value.`model`, buf)
+            FfiConverterBoolean.write(value.`stream`, buf)
+            FfiConverterOptionalTypeChatCompletionRequest.write(value.`request`, buf)
+            FfiConverterOptionalInt.write(value.`status`, buf)
+            FfiConverterMapStringString.write(value.`headers`, buf)
+            FfiConverterOptionalString.write(value.`requestId`, buf)
+            FfiConverterSequenceTypeChatCompletionChunk.write(value.`chunks`, buf)
+            FfiConverterOptionalTypeErrorDetails.write(value.`error`, buf)
+            FfiConverterOptionalTypeChatCompletion.write(value.`response`, buf)
+            FfiConverterOptionalDouble.write(value.`seconds`, buf)
+    }
+}
+
+
+
+/**
+ * A moment at which hooks are asked.
+ */
+
+enum class HookStage {
+
+    /**
+     * A route is about to be asked.
+     */
+    BEFORE_REQUEST,
+    /**
+     * A route has answered well.
+     */
+    AFTER_HEADERS,
+    /**
+     * Chunks are about to be handed to the consumer.
+     */
+    ON_CHUNKS,
+    /**
+     * A route has failed for good.
+     */
+    ON_ERROR,
+    /**
+     * The call is over.
+     */
+    ON_END;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeHookStage: FfiConverterRustBuffer<HookStage> {
+    override fun read(buf: ByteBuffer) = try {
+
+        HookStage.entries[buf.getInt() - 1]
+
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: HookStage) = 4UL
+
+    override fun write(value: HookStage, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
 
 
 
@@ -2328,6 +3351,70 @@ public object FfiConverterOptionalTypeChatCompletion: FfiConverterRustBuffer<Cha
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeChatCompletionRequest: FfiConverterRustBuffer<ChatCompletionRequest?> {
+    override fun read(buf: ByteBuffer): ChatCompletionRequest? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeChatCompletionRequest.read(buf)
+    }
+
+    override fun allocationSize(value: ChatCompletionRequest?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeChatCompletionRequest.allocationSize(value)
+        }
+    }
+
+    override fun write(value: ChatCompletionRequest?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeChatCompletionRequest.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeErrorDetails: FfiConverterRustBuffer<ErrorDetails?> {
+    override fun read(buf: ByteBuffer): ErrorDetails? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeErrorDetails.read(buf)
+    }
+
+    override fun allocationSize(value: ErrorDetails?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeErrorDetails.allocationSize(value)
+        }
+    }
+
+    override fun write(value: ErrorDetails?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeErrorDetails.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.String>> {
     override fun read(buf: ByteBuffer): List<kotlin.String> {
         val len = buf.getInt()
@@ -2346,6 +3433,34 @@ public object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.Str
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterString.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeHookReceiver: FfiConverterRustBuffer<List<HookReceiver>> {
+    override fun read(buf: ByteBuffer): List<HookReceiver> {
+        val len = buf.getInt()
+        return List<HookReceiver>(len) {
+            FfiConverterTypeHookReceiver.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<HookReceiver>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeHookReceiver.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<HookReceiver>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeHookReceiver.write(it, buf)
         }
     }
 }
@@ -2377,6 +3492,103 @@ public object FfiConverterSequenceTypeChatCompletionChunk: FfiConverterRustBuffe
         }
     }
 }
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeErrorDetails: FfiConverterRustBuffer<List<ErrorDetails>> {
+    override fun read(buf: ByteBuffer): List<ErrorDetails> {
+        val len = buf.getInt()
+        return List<ErrorDetails>(len) {
+            FfiConverterTypeErrorDetails.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<ErrorDetails>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeErrorDetails.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<ErrorDetails>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeErrorDetails.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypeHookStage: FfiConverterRustBuffer<List<HookStage>> {
+    override fun read(buf: ByteBuffer): List<HookStage> {
+        val len = buf.getInt()
+        return List<HookStage>(len) {
+            FfiConverterTypeHookStage.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<HookStage>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypeHookStage.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<HookStage>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypeHookStage.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterMapStringString: FfiConverterRustBuffer<Map<kotlin.String, kotlin.String>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, kotlin.String> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, kotlin.String>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterString.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, kotlin.String>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterString.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, kotlin.String>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterString.write(v, buf)
+        }
+    }
+}
+
+
 
 
 
@@ -2496,6 +3708,34 @@ public object FfiConverterSequenceTypeChatCompletionChunk: FfiConverterRustBuffe
 
 
         FfiConverterTypeMessage.lower(`message`),_status)
+}
+    )
+    }
+
+
+        /**
+         * A list of models, to be tried in order, as the text that a request's `model` is.
+         */ fun `modelsFromList`(`models`: List<kotlin.String>): Models {
+            return FfiConverterTypeModels.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_func_models_from_list(
+
+
+        FfiConverterSequenceString.lower(`models`),_status)
+}
+    )
+    }
+
+
+        /**
+         * The models that a request's `model` names.
+         */ fun `modelsToList`(`models`: Models): List<kotlin.String> {
+            return FfiConverterSequenceString.lift(
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_func_models_to_list(
+
+
+        FfiConverterTypeModels.lower(`models`),_status)
 }
     )
     }

@@ -1,0 +1,135 @@
+//! What the engine asks JavaScript: for tokens, and by hooks. The event loop runs the program's function, and the answer comes back by the
+//! question's number.
+//!
+//! The function that asks is held by the engine, and keeps `Questions` alive, through which it answers. `Questions` holds neither the
+//! client nor the function, so that both are freed once nobody uses them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use literllm::hooks::{Hook, HookCall, Stages, relay};
+use literllm::{Credential, Error, ErrorKind, TokenProvider};
+use napi::bindgen_prelude::{FnArgs, Function};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Result, Status};
+use napi_derive::napi;
+use tokio::sync::oneshot;
+
+type Token = literllm::Result<Credential>;
+/// Its number; the hook that is asked, or none for a token; the event, or the provider's name.
+pub(crate) type Asked = (u32, Option<u32>, String);
+/// Keeps no process alive.
+type Ask = ThreadsafeFunction<Asked, (), FnArgs<Asked>, Status, false, true>;
+
+#[napi]
+#[derive(Default)]
+pub struct Questions {
+    open: Arc<Open>,
+}
+
+#[napi]
+impl Questions {
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `expires_at` is in milliseconds since 1970.
+    #[napi]
+    pub fn answer_token(&self, number: u32, token: Option<String>, expires_at: Option<f64>, failure: Option<String>) {
+        let Some(Question::Token(sender)) = self.open.take(number) else { return };
+        let expires_at = expires_at
+            .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
+            .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+        let answer = match token {
+            Some(token) => Ok(Credential::bearer(token, expires_at)),
+            None => Err(no_token(failure.as_deref().unwrap_or("it gave no token"))),
+        };
+        // Whoever asked may have gone.
+        let _ = sender.send(answer);
+    }
+
+    /// What a hook says, as JSON; nothing passes.
+    #[napi]
+    pub fn answer_hook(&self, number: u32, answer: String) {
+        if let Some(Question::Hook(call)) = self.open.take(number) {
+            call.answer(&answer);
+        }
+    }
+}
+
+/// The questions that wait for their answer.
+#[derive(Default)]
+struct Open(Mutex<Numbered>);
+
+#[derive(Default)]
+struct Numbered {
+    last: u32,
+    waiting: HashMap<u32, Question>,
+}
+
+enum Question {
+    Token(oneshot::Sender<Token>),
+    Hook(HookCall),
+}
+
+impl Open {
+    fn put(&self, question: Question) -> u32 {
+        let mut numbered = self.numbered();
+        numbered.last = numbered.last.wrapping_add(1);
+        let number = numbered.last;
+        numbered.waiting.insert(number, question);
+        number
+    }
+
+    fn take(&self, number: u32) -> Option<Question> {
+        self.numbered().waiting.remove(&number)
+    }
+
+    fn numbered(&self) -> MutexGuard<'_, Numbered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks on the event loop that made it.
+pub(crate) struct Asker {
+    ask: Ask,
+    open: Arc<Open>,
+}
+
+impl Asker {
+    pub(crate) fn new(ask: &Function<'_, FnArgs<Asked>, ()>, questions: &Questions) -> Result<Arc<Self>> {
+        let ask = ask.build_threadsafe_function::<Asked>().weak::<true>().build_callback(|call| Ok(call.value.into()))?;
+        Ok(Arc::new(Self { ask, open: Arc::clone(&questions.open) }))
+    }
+
+    pub(crate) fn token_provider(self: &Arc<Self>, name: String) -> TokenProvider {
+        let asker = Arc::clone(self);
+        TokenProvider::new(move || {
+            let (sender, receiver) = oneshot::channel();
+            asker.ask(Question::Token(sender), None, name.clone());
+            async move { receiver.await.unwrap_or_else(|_| Err(no_token("the event loop that gives the tokens has ended"))) }
+        })
+    }
+
+    pub(crate) fn hook(self: &Arc<Self>, number: u32, stages: Stages) -> Arc<dyn Hook> {
+        let asker = Arc::clone(self);
+        relay(stages, move |call| {
+            let event = call.event().to_owned();
+            asker.ask(Question::Hook(call), Some(number), event);
+        })
+    }
+
+    /// Where the event loop has ended, the question is dropped: a token is then missing, and a hook lets pass.
+    fn ask(&self, question: Question, hook: Option<u32>, text: String) {
+        let number = self.open.put(question);
+        if self.ask.call((number, hook, text), ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
+            self.open.take(number);
+        }
+    }
+}
+
+fn no_token(why: &str) -> Error {
+    Error::new(ErrorKind::Authentication, format!("the token provider failed: {why}"))
+}

@@ -1,0 +1,195 @@
+//! Python code that the engine asks: hooks, and sources of tokens. It runs in threads of its own and in its caller's event loop, never in
+//! the engine's threads and never under a lock.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use literllm::auth::Secret;
+use literllm::hooks::{HookCall, Stage, Stages, relay};
+use literllm::{Credential, Error, ErrorKind, Hook, TokenProvider};
+use pyo3::prelude::*;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use crate::error::exception;
+use crate::wakeup;
+
+/// How long the interpreter's end waits for Python code that is still being asked.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+static CLOSED: AtomicBool = AtomicBool::new(false);
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+type Answer = Box<dyn FnOnce(&str) + Send>;
+
+/// Where the answer goes. Dropped unanswered, nothing was said.
+#[pyclass(module = "liter_llm._native", frozen)]
+pub(crate) struct Reply(Mutex<Option<Answer>>);
+
+#[pymethods]
+impl Reply {
+    /// Only the first answer counts.
+    fn answer(&self, py: Python<'_>, text: &str) {
+        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(answer) = answer {
+            py.detach(|| answer(text));
+        }
+    }
+}
+
+/// A hook over `run(event, reply, start)`, which is asked at the stages named. Where it `has_coroutines`, the event loop of a call is
+/// remembered from its beginning to its end, which may come in another thread.
+pub(crate) fn hook(py: Python<'_>, stages: &[String], has_coroutines: bool, run: Py<PyAny>) -> PyResult<Arc<dyn Hook>> {
+    let wanted = Stages::from_names(stages).map_err(|error| exception(py, &error))?;
+    let run = Arc::new(run);
+    if !has_coroutines {
+        return Ok(relay(wanted, move |call| ask_hook(&run, call, None)));
+    }
+    let sent = wanted.union([Stage::BeforeRequest, Stage::OnEnd].into_iter().collect());
+    let callers = Callers::default();
+    Ok(relay(sent, move |call| {
+        let (stage, caller) = callers.of(&call);
+        if wanted.contains(stage) {
+            ask_hook(&run, call, caller);
+        }
+    }))
+}
+
+fn ask_hook(run: &Arc<Py<PyAny>>, call: HookCall, caller: Option<Arc<wakeup::Shared>>) {
+    let event = call.event().to_owned();
+    ask(run, event, caller.or_else(wakeup::caller), move |text| call.answer(text));
+}
+
+/// The event loops of the calls that are under way.
+#[derive(Default)]
+struct Callers(Mutex<HashMap<u64, Weak<wakeup::Shared>>>);
+
+impl Callers {
+    /// The stage of a hook's call, and the event loop that the call was made in.
+    fn of(&self, call: &HookCall) -> (Stage, Option<Arc<wakeup::Shared>>) {
+        #[derive(Deserialize)]
+        struct Head<'a> {
+            stage: &'a str,
+            call: u64,
+        }
+        let head: Head<'_> = serde_json::from_str(call.event()).expect("an event says its stage and its call");
+        let stage = Stage::ALL.into_iter().find(|stage| stage.as_str() == head.stage).expect("a stage that was asked for");
+        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match stage {
+            Stage::BeforeRequest => {
+                let known = callers.get(&head.call).and_then(Weak::upgrade);
+                let caller = known.or_else(wakeup::caller);
+                if let Some(caller) = &caller {
+                    callers.insert(head.call, Arc::downgrade(caller));
+                }
+                (stage, caller)
+            }
+            Stage::OnEnd => (stage, callers.remove(&head.call).and_then(|caller| caller.upgrade())),
+            _ => (stage, callers.get(&head.call).and_then(Weak::upgrade)),
+        }
+    }
+}
+
+/// A source of tokens over `run(event, reply, start)`.
+pub(crate) fn token_provider(run: Py<PyAny>) -> TokenProvider {
+    let run = Arc::new(run);
+    TokenProvider::new(move || {
+        let (answer, answered) = oneshot::channel::<String>();
+        ask(&run, String::new(), wakeup::caller(), move |text| drop(answer.send(text.to_owned())));
+        async move {
+            let Ok(text) = answered.await else { return Err(no_token("the token provider did not answer")) };
+            match serde_json::from_str(&text).map_err(|error| no_token(&error.to_string()))? {
+                Given::Error(message) => Err(no_token(&message)),
+                Given::Token { secret, expires_at } => {
+                    let after = expires_at.map(|at| Duration::try_from_secs_f64(at).unwrap_or_default());
+                    Ok(Credential { secret: secret.into(), expires_at: after.map(|after| SystemTime::UNIX_EPOCH + after) })
+                }
+            }
+        }
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Given {
+    Error(String),
+    Token { secret: GivenSecret, expires_at: Option<f64> },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum GivenSecret {
+    Bearer(String),
+    Aws { access_key_id: String, secret_access_key: String, session_token: Option<String> },
+}
+
+impl From<GivenSecret> for Secret {
+    fn from(given: GivenSecret) -> Self {
+        match given {
+            GivenSecret::Bearer(token) => Self::Bearer(token.into()),
+            GivenSecret::Aws { access_key_id, secret_access_key, session_token } => Self::Aws {
+                access_key_id,
+                secret_access_key: secret_access_key.into(),
+                session_token: session_token.map(Into::into),
+            },
+        }
+    }
+}
+
+fn no_token(why: &str) -> Error {
+    Error::new(ErrorKind::Authentication, format!("the token provider gave no token: {why}"))
+}
+
+/// Has `run(event, reply, start)` called in a thread that may block. `start` starts a coroutine in the caller's event loop; `None` where
+/// there is none.
+fn ask(run: &Arc<Py<PyAny>>, event: String, caller: Option<Arc<wakeup::Shared>>, answer: impl FnOnce(&str) + Send + 'static) {
+    let Some(turn) = Turn::begin() else { return };
+    let run = Arc::clone(run);
+    let reply = Reply(Mutex::new(Some(Box::new(answer))));
+    literllm::runtime::shared().spawn_blocking(move || {
+        Python::try_attach(move |py| {
+            let start = caller.as_ref().and_then(|caller| caller.start(py));
+            if let Err(problem) = run.call1(py, (event, reply, start)) {
+                problem.write_unraisable(py, None);
+            }
+            drop(run);
+        });
+        drop(turn);
+    });
+}
+
+/// Python code is being asked; none is any more once the interpreter ends.
+struct Turn;
+
+impl Turn {
+    fn begin() -> Option<Self> {
+        RUNNING.fetch_add(1, Ordering::SeqCst);
+        let turn = Self;
+        (!CLOSED.load(Ordering::SeqCst)).then_some(turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Run by Python before the interpreter ends: nothing is asked from now on, and what is still asked is waited for.
+#[pyfunction]
+pub(crate) fn before_exit(py: Python<'_>) {
+    CLOSED.store(true, Ordering::SeqCst);
+    let since = Instant::now();
+    py.detach(|| {
+        while RUNNING.load(Ordering::SeqCst) > 0 && since.elapsed() < LAST_WAIT {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+/// The threads that were asking stayed in the parent.
+pub(crate) fn after_fork() {
+    RUNNING.store(0, Ordering::SeqCst);
+}

@@ -1,0 +1,115 @@
+//! Hooks of Kotlin and Swift: each question is handed over and answered later, so that no thread of the engine waits for the language.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use literllm::hooks::{HookCall, Stage, Stages, relay};
+use literllm::{ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ErrorKind, Hook};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::ErrorDetails;
+
+/// A moment at which hooks are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, uniffi::Enum)]
+#[serde(rename_all = "snake_case")]
+pub enum HookStage {
+    /// A route is about to be asked.
+    BeforeRequest,
+    /// A route has answered well.
+    AfterHeaders,
+    /// Chunks are about to be handed to the consumer.
+    OnChunks,
+    /// A route has failed for good.
+    OnError,
+    /// The call is over.
+    OnEnd,
+}
+
+/// What a hook is told; which fields are there depends on the stage.
+#[derive(Debug, Deserialize, uniffi::Record)]
+pub struct HookEvent {
+    pub stage: HookStage,
+    pub call: u64,
+    pub attempt: u32,
+    pub provider: String,
+    pub model: String,
+    pub stream: bool,
+    pub request: Option<ChatCompletionRequest>,
+    pub status: Option<i32>,
+    #[serde(default)]
+    pub headers: HashMap<String, String>,
+    pub request_id: Option<String>,
+    #[serde(default)]
+    pub chunks: Vec<ChatCompletionChunk>,
+    pub error: Option<ErrorDetails>,
+    pub response: Option<ChatCompletion>,
+    pub seconds: Option<f64>,
+}
+
+/// Hooks as the language has them.
+#[uniffi::export(rust, foreign)]
+pub trait HookReceiver: Send + Sync {
+    /// The stages at which they want to be asked. Called once.
+    fn stages(&self) -> Vec<HookStage>;
+
+    /// Takes a question and returns at once; `call` is answered later, from any thread.
+    fn ask(&self, event: HookEvent, call: Arc<NativeHookCall>);
+}
+
+/// A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+#[derive(Debug, uniffi::Object)]
+pub struct NativeHookCall(Mutex<Option<HookCall>>);
+
+impl NativeHookCall {
+    fn answer(&self, json: &str) {
+        let call = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(call) = call {
+            call.answer(json);
+        }
+    }
+}
+
+#[uniffi::export]
+impl NativeHookCall {
+    pub fn pass(&self) {
+        self.answer("");
+    }
+
+    pub fn answer_request(&self, request: &ChatCompletionRequest) {
+        self.answer(&json!({ "request": request }).to_string());
+    }
+
+    pub fn answer_response(&self, response: &ChatCompletion) {
+        self.answer(&json!({ "response": response }).to_string());
+    }
+
+    pub fn answer_chunks(&self, chunks: &[ChatCompletionChunk]) {
+        self.answer(&json!({ "chunks": chunks }).to_string());
+    }
+
+    pub fn answer_error(&self, kind: ErrorKind, message: &str) {
+        self.answer(&json!({ "error": { "kind": kind, "message": message } }).to_string());
+    }
+}
+
+/// The receiver as a hook of the engine.
+pub(crate) fn relayed(receiver: Arc<dyn HookReceiver>) -> Arc<dyn Hook> {
+    let stages: Stages = receiver.stages().into_iter().map(Stage::from).collect();
+    relay(stages, move |call| {
+        let event: HookEvent = serde_json::from_str(call.event()).expect("the engine tells each stage in this form");
+        receiver.ask(event, Arc::new(NativeHookCall(Mutex::new(Some(call)))));
+    })
+}
+
+impl From<HookStage> for Stage {
+    fn from(stage: HookStage) -> Self {
+        match stage {
+            HookStage::BeforeRequest => Self::BeforeRequest,
+            HookStage::AfterHeaders => Self::AfterHeaders,
+            HookStage::OnChunks => Self::OnChunks,
+            HookStage::OnError => Self::OnError,
+            HookStage::OnEnd => Self::OnEnd,
+        }
+    }
+}

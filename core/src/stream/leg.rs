@@ -1,0 +1,280 @@
+//! One leg: the answer of one route, from its bytes to its chunks, with its deadlines and its end.
+
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::clock::{self, Clock};
+use super::{Emitter, Meta};
+use crate::decode::Decoder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::Translator;
+use crate::resilience::cache::Flight;
+use crate::resilience::limits::Turn;
+use crate::telemetry::CallSpan;
+use crate::transport::{AnswerBody, innermost};
+use crate::types::ChatCompletion;
+
+/// How long after the proof the rest is waited for.
+const GRACE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Leg {
+    /// Until the end of the bytes; an answer from elsewhere has none.
+    source: Option<Source>,
+    pub(super) emitter: Emitter,
+    pub(super) clock: Clock,
+    pub(super) state: State,
+    pub(super) meta: Meta,
+    pub(super) span: CallSpan,
+    /// Its turn under the client's limits, until it is over.
+    turn: Option<Turn>,
+    /// Whoever waits for the same answer, until it is whole.
+    flight: Option<Flight>,
+}
+
+/// What the answer is read from.
+struct Source {
+    body: AnswerBody,
+    decoder: Decoder,
+    translator: Box<dyn Translator>,
+}
+
+/// Where a stream is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The answer is not proven whole.
+    Open,
+    /// It is proven whole; usage or more may follow.
+    Proven,
+    /// All was said; only the connection's own end is waited for, so that it can be used again.
+    Draining,
+    Ended,
+    /// The error is to be handed out once.
+    Failed(Option<Error>),
+}
+
+impl Leg {
+    pub(super) fn new(
+        body: AnswerBody,
+        decoder: Decoder,
+        translator: Box<dyn Translator>,
+        emitter: Emitter,
+        clock: Clock,
+        meta: Meta,
+        span: CallSpan,
+    ) -> Self {
+        let source = Some(Source { body, decoder, translator });
+        Self { source, emitter, clock, state: State::Open, meta, span, turn: None, flight: None }
+    }
+
+    /// An answer that is there already; `emitter` has told it.
+    pub(super) fn told(emitter: Emitter, meta: Meta, span: CallSpan) -> Self {
+        Self { source: None, emitter, clock: Clock::stopped(), state: State::Ended, meta, span, turn: None, flight: None }
+    }
+
+    pub(super) fn take_turn(&mut self, turn: Turn) {
+        self.turn = Some(turn);
+    }
+
+    /// Has the answer kept once it is whole, which it may be already.
+    pub(super) fn take_flight(&mut self, flight: Flight) {
+        self.flight = Some(flight);
+        if matches!(self.state, State::Draining | State::Ended) {
+            self.land();
+        }
+    }
+
+    /// Ready once a chunk is there, or the stream is over. While bytes are there it reads on until `enough` chunks are.
+    pub(super) fn fill(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<()> {
+        loop {
+            if self.emitter.ready() >= enough {
+                return Poll::Ready(());
+            }
+            match self.state {
+                State::Ended | State::Failed(_) => return Poll::Ready(()),
+                State::Open | State::Proven | State::Draining => {}
+            }
+            let source = self.source.as_mut().expect("a stream that is not over has its source");
+            match source.body.poll_bytes(cx) {
+                Poll::Ready(Some(Ok(bytes))) => self.read(&bytes),
+                Poll::Ready(Some(Err(error))) => self.broken(error),
+                Poll::Ready(None) => self.ended(),
+                Poll::Pending if self.emitter.ready() > 0 => return Poll::Ready(()),
+                Poll::Pending => {
+                    let expired = ready!(self.clock.poll_expired(cx));
+                    self.expired(expired);
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        let Some(Source { decoder, translator, .. }) = self.source.as_mut().filter(|_| !matches!(self.state, State::Draining))
+        else {
+            return;
+        };
+        let before = self.emitter.ready();
+        let emitter = &mut self.emitter;
+        let result = decoder.decode(bytes, |event| if emitter.is_done() { Ok(()) } else { translator.event(&event, emitter) });
+        if let Err(error) = result {
+            self.fail(error);
+            return;
+        }
+        if self.emitter.ready() > before {
+            let token = self.clock.awaits_first_token() && self.emitter.answer().has_token();
+            self.clock.chunk(token);
+            if token {
+                self.span.first_token();
+            }
+        }
+        self.check_proof();
+    }
+
+    fn check_proof(&mut self) {
+        if self.emitter.is_done() {
+            self.emitter.close();
+            self.land();
+            self.state = State::Draining;
+            self.clock.grace(GRACE);
+            return;
+        }
+        match (self.emitter.is_proven(), &self.state) {
+            (true, State::Open) => {
+                self.state = State::Proven;
+                self.clock.grace(GRACE);
+            }
+            // The host went on after what had looked like the end.
+            (false, State::Proven) => {
+                self.state = State::Open;
+                self.clock.chunk(true);
+            }
+            _ => {}
+        }
+    }
+
+    /// The bytes have ended.
+    fn ended(&mut self) {
+        let source = self.source.take();
+        if let Some(Source { mut decoder, mut translator, .. }) = source.filter(|_| !matches!(self.state, State::Draining)) {
+            let emitter = &mut self.emitter;
+            let result = decoder
+                .finish(|event| if emitter.is_done() { Ok(()) } else { translator.event(&event, emitter) })
+                .and_then(|()| translator.end(emitter));
+            if let Err(error) = result {
+                self.fail(error);
+                return;
+            }
+            if !self.emitter.is_proven() {
+                let message = if self.emitter.has_begun() {
+                    "the answer broke off: the provider closed the stream without ending it"
+                } else {
+                    "the provider closed the stream without an answer"
+                };
+                self.fail(Error::new(ErrorKind::Truncated, message));
+                return;
+            }
+            self.emitter.close();
+        }
+        self.end();
+    }
+
+    /// The connection broke.
+    fn broken(&mut self, error: reqwest::Error) {
+        if self.emitter.is_proven() {
+            self.ended();
+        } else {
+            let message = format!("the answer broke off: {}", innermost(&error));
+            self.fail(Error::new(ErrorKind::Truncated, message).with_source(error));
+        }
+    }
+
+    fn expired(&mut self, expired: clock::Expired) {
+        match expired {
+            clock::Expired::Grace => self.ended(),
+            clock::Expired::Deadline(error) => self.fail(error),
+        }
+    }
+
+    fn end(&mut self) {
+        self.source = None;
+        self.land();
+        self.give_turn_back();
+        self.state = State::Ended;
+        self.span.end(self.emitter.answer().answer(), None);
+    }
+
+    pub(super) fn fail(&mut self, error: Error) {
+        self.source = None;
+        self.flight = None;
+        self.emitter.abandon();
+        self.give_turn_back();
+        let mut error = self.meta.describe(error);
+        if self.emitter.has_begun() {
+            error = error.with_partial(self.completion());
+        }
+        self.span.end(self.emitter.answer().answer(), Some(&error));
+        self.state = State::Failed(Some(error));
+    }
+
+    fn land(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            flight.land(&self.completion());
+        }
+    }
+
+    fn give_turn_back(&mut self) {
+        if let (Some(turn), Some(usage)) = (self.turn.take(), &self.emitter.answer().answer().usage) {
+            turn.spent(usage);
+        }
+    }
+
+    /// Ready once there is a chunk, the end, or an error, which is handed out.
+    pub(super) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.fill(cx, 1));
+        if self.emitter.ready() > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(self.take_error().map_or(Ok(()), Err))
+    }
+
+    /// Ready once there is a token, the end, or an error before any token, which is handed out. Chunks that are there wait.
+    pub(super) fn poll_spoken(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while !self.emitter.answer().has_token() {
+            if matches!(self.state, State::Ended | State::Failed(_)) {
+                return Poll::Ready(self.take_error().map_or(Ok(()), Err));
+            }
+            let waiting = self.emitter.ready();
+            ready!(self.fill(cx, waiting + 1));
+            if self.emitter.ready() == waiting && matches!(self.state, State::Open | State::Proven | State::Draining) {
+                // Only what was there before is there.
+                let expired = ready!(self.clock.poll_expired(cx));
+                self.expired(expired);
+            }
+        }
+        self.clock.pause();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the answer is proven whole.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.state, State::Proven | State::Draining | State::Ended)
+    }
+
+    pub(super) fn cancel(&mut self) {
+        match self.state {
+            State::Open => self.fail(Error::new(ErrorKind::Cancelled, "the caller cancelled the stream")),
+            State::Proven | State::Draining => self.ended(),
+            State::Ended | State::Failed(_) => {}
+        }
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<Error> {
+        match &mut self.state {
+            State::Failed(error) => error.take(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn completion(&self) -> ChatCompletion {
+        self.meta.complete(self.emitter.answer().to_completion())
+    }
+}
