@@ -184,10 +184,11 @@ func TestAHookMayTakeItsTimeWithoutAThread(t *testing.T) {
 }
 
 func TestHooksGoWithTheirClient(t *testing.T) {
-	gone := make(chan struct{})
-	func() {
+	const many = 50
+	gone := make(chan struct{}, many)
+	for range many {
 		held := new([1 << 10]byte)
-		runtime.SetFinalizer(held, func(*[1 << 10]byte) { close(gone) })
+		runtime.SetFinalizer(held, func(*[1 << 10]byte) { gone <- struct{}{} })
 		c := client(llm.WithHooks(llm.Hooks{BeforeRequest: func(*llm.HookEvent) error {
 			held[0]++
 			return nil
@@ -196,17 +197,13 @@ func TestHooksGoWithTheirClient(t *testing.T) {
 			t.Error(err)
 		}
 		c.Close()
-	}()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(gone) < many; runtime.Gosched() {
 		runtime.GC()
-		select {
-		case <-gone:
-			return
-		default:
-			runtime.Gosched()
+		if time.Now().After(deadline) {
+			t.Fatalf("the hooks of %d clients are still held", many-len(gone))
 		}
 	}
-	t.Error("the hooks are still held")
 }
 
 func TestTheConfigurationOfCallsReachesTheEngine(t *testing.T) {

@@ -56,6 +56,8 @@ func Version() string { return C.GoString(C.literllm_version()) }
 // engine owns a client of the C library.
 type engine struct {
 	client *C.literllm_client
+	// Objects that are small and without a Go pointer share their memory with others, and are finalized only when all of those are gone.
+	_ *byte
 }
 
 func newEngine(config []byte, hooks []Hooks) (*engine, error) {
