@@ -4,15 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use literllm::hooks::{Stages, relay};
+use literllm::hooks::{CallEnd, HookContext, Pending, Stage, Stages, relay};
 use literllm::{
     ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Client, ClientConfig, Error, ErrorKind, Hook, StreamHandle,
 };
-use literllm_mock::{Event, Mock, Options};
+use literllm_mock::{Event, Mock, Options, Outcome as Served};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 const TEXT: &str = "one two three four five six seven eight nine ten eleven twelve";
 const SOON: Duration = Duration::from_secs(10);
+/// A hundred milliseconds are promised; a noisy machine has ten times that.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 struct Mocks {
     plain: Mock,
@@ -125,21 +128,63 @@ async fn run_the_table(hooks: impl Fn() -> Vec<Arc<dyn Hook>>) -> (usize, Vec<St
     )
     .expect("a table in JSON");
     let mut wrong = Vec::new();
-    for row in &table {
-        let models =
-            row["models"].as_array().unwrap().iter().enumerate().map(|(at, route)| model(route.as_str().unwrap(), at)).collect();
-        let mut request = request(models, row["mode"].as_str());
+    for (number, row) in table.iter().enumerate() {
+        let routes: Vec<&str> = row["models"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let ids: Vec<String> = (0..routes.len()).map(|at| format!("row-{number}-{at}")).collect();
+        let named = |(at, route): (usize, &&str)| {
+            if route.starts_with('@') { model(route, at) } else { model(&format!("{route}&id={}", ids[at]), at) }
+        };
+        let mut request = request(routes.iter().enumerate().map(named).collect(), row["mode"].as_str());
         if let Some(format) = row["format"].as_str() {
             request.response_format = serde_json::from_value(json!({"type": format})).ok();
         }
-        let outcome = ask(&hooked_client(&mocks, &row["config"], hooks()), &request).await;
-        let checked = check(&row["expect"], &outcome);
+        let checked = match row["cancel_after"].as_u64() {
+            None => check(&row["expect"], &ask(&hooked_client(&mocks, &row["config"], hooks()), &request).await),
+            Some(last) => {
+                let (ended, mut ends) = mpsc::unbounded_channel();
+                let mut hooks = hooks();
+                hooks.push(Arc::new(Ends(ended)));
+                let client = hooked_client(&mocks, &row["config"], hooks);
+                let call = tokio::spawn(async move { ask(&client, &request).await });
+                let last = usize::try_from(last).expect("the number of a route");
+                mocks.plain.wait(&*ids[last], Event::Done, SOON).await.expect("the route answers");
+                call.abort();
+                let error = tokio::time::timeout(AT_ONCE, ends.recv()).await.expect("it ends at once").expect("it has an end");
+                let outcome = Outcome { chunks: Vec::new(), answer: None, error };
+                check(&row["expect"], &outcome).and_then(|()| each_was_asked_once(&mocks.plain, &ids, last))
+            }
+        };
         println!("row: rust|{}|{}", if checked.is_ok() { "ok" } else { "wrong" }, row["name"].as_str().expect("a name"));
         if let Err(message) = checked {
             wrong.push(format!("{}: {message}", row["name"]));
         }
     }
     (table.len(), wrong)
+}
+
+/// Tells the error that a call ends with, also to who has left it: a call is cancelled in Rust by dropping it.
+struct Ends(mpsc::UnboundedSender<Option<Error>>);
+
+impl Hook for Ends {
+    fn stages(&self) -> Stages {
+        [Stage::OnEnd].into_iter().collect()
+    }
+
+    fn on_end<'a>(&'a self, _at: &'a HookContext, end: &'a CallEnd) -> Pending<'a, ()> {
+        self.0.send(end.error.clone()).expect("the table waits for it");
+        Box::pin(async {})
+    }
+}
+
+/// Whether the routes up to the last one asked had one request each, which is over, and the others none.
+fn each_was_asked_once(mock: &Mock, ids: &[String], last: usize) -> Result<(), String> {
+    for (at, id) in ids.iter().enumerate() {
+        let seen = mock.log(&**id);
+        if seen.len() != usize::from(at <= last) || seen.iter().any(|request| request.outcome == Served::Open) {
+            return Err(format!("the mock saw {seen:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn check(expect: &Value, outcome: &Outcome) -> Result<(), String> {

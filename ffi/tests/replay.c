@@ -1,6 +1,7 @@
 /*
- * Runs one request through one form of the C ABI, for the tables that every language runs: replay callback|blocking|pull CONFIG REQUEST
- * Prints each chunk as a line of JSON, then the whole answer and the error, each as JSON or null.
+ * Runs one request through one form of the C ABI, for the tables that every language runs: replay callback|blocking|pull CONFIG REQUEST [cancel]
+ * Prints each chunk as a line of JSON, then the whole answer and the error, each as JSON or null. With `cancel` the call is cancelled as soon as
+ * stdin ends; the blocking form has nothing to cancel it by.
  */
 #include "harness.h"
 
@@ -36,11 +37,17 @@ static void print_done(void *user_data, const literllm_response *response, const
     pthread_mutex_unlock(&state->lock);
 }
 
+static void wait_for_stdin(void) {
+    struct pollfd end = {STDIN_FILENO, POLLIN, 0};
+    while (poll(&end, 1, -1) < 0) continue;
+}
+
 int main(int argc, char **argv) {
-    if (argc != 4) {
-        fprintf(stderr, "usage: replay callback|blocking|pull CONFIG REQUEST\n");
+    if (argc != 4 && (argc != 5 || strcmp(argv[4], "cancel") != 0)) {
+        fprintf(stderr, "usage: replay callback|blocking|pull CONFIG REQUEST [cancel]\n");
         return 2;
     }
+    bool cancels = argc == 5;
     literllm_client *client = NULL;
     literllm_text request = literllm_text_of(argv[3]);
     literllm_error *error = literllm_client_new(literllm_text_of(argv[2]), &client);
@@ -48,10 +55,16 @@ int main(int argc, char **argv) {
         print_end(NULL, error);
     } else if (strcmp(argv[1], "callback") == 0) {
         call_state state = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-        literllm_client_chat_stream(client, request, NONE, print_chunks, print_done, &state, NULL);
+        literllm_call *call = NULL;
+        literllm_client_chat_stream(client, request, NONE, print_chunks, print_done, &state, &call);
+        if (cancels) {
+            wait_for_stdin();
+            literllm_call_cancel(call);
+        }
         pthread_mutex_lock(&state.lock);
         while (!state.done) pthread_cond_wait(&state.changed, &state.lock);
         pthread_mutex_unlock(&state.lock);
+        literllm_call_free(call);
     } else if (strcmp(argv[1], "blocking") == 0) {
         literllm_response *response = NULL;
         error = literllm_client_chat_stream_blocking(client, request, NONE, print_chunks, NULL, &response);
@@ -68,8 +81,12 @@ int main(int argc, char **argv) {
             if (next == LITERLLM_NEXT_CHUNKS) {
                 print_chunks(NULL, chunks, count);
             } else if (next == LITERLLM_NEXT_PENDING) {
-                struct pollfd ready = {literllm_stream_fd(stream), POLLIN, 0};
-                poll(&ready, 1, -1);
+                struct pollfd ready[] = {{literllm_stream_fd(stream), POLLIN, 0}, {cancels ? STDIN_FILENO : -1, POLLIN, 0}};
+                poll(ready, 2, -1);
+                if (ready[1].revents) {
+                    literllm_stream_cancel(stream);
+                    cancels = false;
+                }
             } else {
                 print_end(literllm_stream_response(stream), literllm_stream_error(stream));
                 literllm_stream_free(stream);

@@ -1,14 +1,20 @@
 package literllm_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	llm "github.com/kreuzberg-dev/liter-llm/packages/go"
 )
+
+// atOnce is ten times what is promised, for a noisy machine.
+const atOnce = time.Second
 
 const counted = "one two three four five six seven eight nine ten eleven twelve"
 
@@ -34,7 +40,9 @@ func TestFailuresAreRecoveredFromAsTheTableSays(t *testing.T) {
 		Mode   string
 		Format string
 		Config map[string]any
-		Expect recovery
+		// CancelAfter is the number of the route after whose answer the call is cancelled.
+		CancelAfter *int `json:"cancel_after"`
+		Expect      recovery
 	}
 	if err := json.Unmarshal(read(t, conformance+"/recovery.json"), &table); err != nil {
 		t.Fatal(err)
@@ -42,21 +50,27 @@ func TestFailuresAreRecoveredFromAsTheTableSays(t *testing.T) {
 	secure, stop := startMock("--tls")
 	defer stop()
 	wrong := 0
-	for _, row := range table {
+	for number, row := range table {
 		passed := t.Run(row.Name, func(t *testing.T) {
 			request := &llm.ChatCompletionRequest{
 				Messages:           []llm.Message{llm.NewTextMessage(llm.RoleUser, "Count")},
 				StreamFallbackMode: row.Mode,
 			}
-			var models []string
-			for number, route := range row.Models {
-				models = append(models, routeModel(route, number))
+			var models, ids []string
+			for at, route := range row.Models {
+				ids = append(ids, fmt.Sprintf("go-row-%d-%d", number, at))
+				models = append(models, routeModel(route, ids[at]))
 			}
 			request.Model, request.FallbackModels = models[0], models[1:]
 			if row.Format != "" {
 				request.ResponseFormat = map[string]string{"type": row.Format}
 			}
-			row.Expect.check(t, recoveryClient(secure, row.Config), request)
+			client := recoveryClient(secure, row.Config)
+			if row.CancelAfter != nil {
+				row.Expect.checkCancel(t, client, request, ids, *row.CancelAfter)
+			} else {
+				row.Expect.check(t, client, request)
+			}
 		})
 		outcome := "ok"
 		if !passed {
@@ -83,15 +97,15 @@ func recoveryClient(secure string, config map[string]any) *llm.Client {
 	return llm.NewClient(options...)
 }
 
-// routeModel is a route of the table as a model's name.
-func routeModel(route string, number int) string {
+// routeModel is a route of the table as a model's name, and as the mock's log names its requests.
+func routeModel(route, id string) string {
 	if route == "@unknown_provider" {
 		return "nowhere/demo"
 	}
 	if host, ok := strings.CutPrefix(route, "@"); ok {
 		return host + "/demo"
 	}
-	return fmt.Sprintf("openai/demo-%d?%s", number, strings.ReplaceAll(route, "{T}", strings.ReplaceAll(counted, " ", "%20")))
+	return fmt.Sprintf("openai/demo?id=%s&%s", id, strings.ReplaceAll(route, "{T}", strings.ReplaceAll(counted, " ", "%20")))
 }
 
 func (r recovery) check(t *testing.T, client *llm.Client, request *llm.ChatCompletionRequest) {
@@ -135,6 +149,37 @@ func (r recovery) check(t *testing.T, client *llm.Client, request *llm.ChatCompl
 		t.Errorf("attempts %+v", answer.Meta.Attempts)
 	}
 	isOneStream(t, chunks)
+}
+
+// checkCancel cancels the call when the route with that number has answered; those after it are never asked.
+func (r recovery) checkCancel(t *testing.T, client *llm.Client, request *llm.ChatCompletionRequest, ids []string, last int) {
+	ctx, cancel := context.WithCancel(background)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- client.ChatStream(ctx, request, func(*llm.ChatCompletionChunk) error { return nil })
+	}()
+	saw(t, ids[last], "done")
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, ctx.Err()) {
+			t.Errorf("%v is not the context's", err)
+		}
+		r.checkError(t, err)
+	case <-time.After(atOnce):
+		t.Fatal("the call goes on")
+	}
+	for at, id := range ids {
+		var seen []struct{ Outcome string }
+		_, body := mockAsk(t, http.MethodGet, "/_mock/log?id="+id)
+		if err := json.Unmarshal(body, &seen); err != nil {
+			t.Fatal(err)
+		}
+		if asked := at <= last; asked && (len(seen) != 1 || seen[0].Outcome == "open") || !asked && len(seen) != 0 {
+			t.Errorf("the mock saw %s", body)
+		}
+	}
 }
 
 func (r recovery) checkError(t *testing.T, err error) {

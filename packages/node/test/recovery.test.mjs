@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { AllFailedError, LlmClient } from "@kreuzberg/liter-llm";
-import { cases, collect, failure, optionsOf, startMock, textOf } from "./harness.mjs";
+import { AllFailedError, CancelledError, LlmClient } from "@kreuzberg/liter-llm";
+import { AT_ONCE, cases, collect, failure, optionsOf, startMock, textOf } from "./harness.mjs";
 
 const TEXT = "one two three four five six seven eight nine ten eleven twelve";
 
@@ -39,24 +39,29 @@ function clientFor(config = {}) {
   );
 }
 
+/** A route as the mock's log names its requests. */
+const idOf = (row, number) => `row-${row}-${number}`;
+
 /** A route of the table as a model's name. */
-function modelOf(route, number = 0) {
+function modelOf(route, number = 0, row = undefined) {
   if (route === "@unknown_provider") return "nowhere/demo";
   if (route.startsWith("@")) return `${route.slice(1)}/demo`;
-  return `openai/demo-${number}?${route.replaceAll("{T}", encodeURIComponent(TEXT))}`;
+  const id = row === undefined ? "" : `&id=${idOf(row, number)}`;
+  return `openai/demo-${number}?${route.replaceAll("{T}", encodeURIComponent(TEXT))}${id}`;
 }
 
-function requestOf(routes, mode, format) {
-  const request = { model: routes.map(modelOf), messages: [{ role: "user", content: "Count" }] };
+function requestOf(routes, mode, format, row) {
+  const model = routes.map((route, number) => modelOf(route, number, row));
+  const request = { model, messages: [{ role: "user", content: "Count" }] };
   if (mode) request.stream_fallback_mode = mode;
   if (format) request.response_format = { type: format };
   return request;
 }
 
-async function ask(client, request) {
+async function ask(client, request, options) {
   const chunks = [];
   try {
-    const stream = await client.chatStream(request);
+    const stream = await client.chatStream(request, options);
     for await (const chunk of stream) chunks.push(chunk);
     return { chunks, answer: await stream.finalResponse() };
   } catch (error) {
@@ -103,15 +108,34 @@ function check(expect, { chunks, answer, error }) {
   assert.equal(choices.filter((choice) => choice.finish_reason !== null).length, 1, "one finish chunk");
 }
 
+/** Cancels when the route with the number `last` has answered; those after it are never asked. */
+async function askAndCancel(client, request, row, last) {
+  const left = new AbortController();
+  const asked = ask(client, request, { signal: left.signal });
+  await mock.wait(idOf(row, last), "done");
+  const since = performance.now();
+  left.abort();
+  const outcome = await asked;
+  assert.ok(performance.now() - since < AT_ONCE, "it ends at once");
+  assert.ok(outcome.error instanceof CancelledError);
+  for (const number of request.model.keys()) {
+    const seen = await mock.log(idOf(row, number));
+    assert.equal(seen.length, number <= last ? 1 : 0, "the mock sees no other request");
+    for (const request of seen) assert.notEqual(request.outcome, "open");
+  }
+  return outcome;
+}
+
 test("failures end as the recovery table says", async (t) => {
   const table = JSON.parse(readFileSync(join(cases, "recovery.json"), "utf8"));
   let wrong = 0;
-  for (const { name, models, mode, format, config, expect } of table) {
+  for (const [row, { name, models, mode, format, config, cancel_after: last, expect }] of table.entries()) {
     await t.test(name, async () => {
-      const outcome = await ask(clientFor(config), requestOf(models, mode, format));
+      const client = clientFor(config);
+      const request = requestOf(models, mode, format, row);
       let said = "ok";
       try {
-        check(expect, outcome);
+        check(expect, await (last === undefined ? ask(client, request) : askAndCancel(client, request, row, last)));
       } catch (error) {
         wrong++;
         said = "wrong";

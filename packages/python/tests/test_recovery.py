@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import ASK, CASES, Mock, Outcome, both_ways, count_row
+from support import ASK, AT_ONCE, CASES, Mock, Outcome, asynchronously, both_ways, count_row, synchronously
 
 from liter_llm import AllFailedError, ChatCompletion, ChatCompletionChunk, LiterLlmError, LlmClient
 
@@ -81,21 +85,93 @@ def check_answer(expect: dict[str, Any], chunks: list[ChatCompletionChunk], answ
     assert sum(choice.finish_reason is not None for choice in choices) == 1
 
 
+async def cancel(llm: LlmClient, request: dict[str, Any], answered: Callable[[], Any]) -> tuple[str, float]:
+    """Cancels the task once the route has answered. The text that had come, and the time it took."""
+    chunks: list[ChatCompletionChunk] = []
+
+    async def read() -> None:
+        async for chunk in await llm.chat_stream(**request):
+            chunks.append(chunk)
+
+    task = asyncio.ensure_future(read())
+    await asyncio.to_thread(answered)
+    left = time.monotonic()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    return text_of(chunks), time.monotonic() - left
+
+
+def interrupt(llm: LlmClient, request: dict[str, Any], answered: Callable[[], Any]) -> tuple[str, float]:
+    """The same in a thread that waits: it is the program's main one, and Ctrl-C is pressed."""
+    chunks: list[ChatCompletionChunk] = []
+    left: list[float] = []
+
+    def press() -> None:
+        answered()
+        left.append(time.monotonic())
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+
+    def read() -> None:
+        for chunk in llm.chat_stream_sync(**request):
+            chunks.append(chunk)
+
+    with pytest.raises(KeyboardInterrupt):
+        read()
+    thread.join()
+    return text_of(chunks), time.monotonic() - left[0]
+
+
+LEAVE: dict[Callable[..., Outcome], Callable[..., tuple[str, float]]] = {
+    asynchronously: lambda *arguments: asyncio.run(cancel(*arguments)),
+    synchronously: interrupt,
+}
+
+
+def check_cancel(
+    mock: Mock,
+    row: dict[str, Any],
+    ids: list[str],
+    leave: Callable[..., tuple[str, float]],
+    llm: LlmClient,
+    request: dict[str, Any],
+) -> None:
+    """Leaves the call when the route that the row names has answered; those after it are never asked."""
+    last = row["cancel_after"]
+    text, seconds = leave(llm, request, lambda: mock.wait(ids[last], "done"))
+    assert row["expect"]["kind"] == "cancelled"
+    assert text == row["expect"].get("partial", "")
+    assert seconds * 1000 < AT_ONCE
+    for at, id in enumerate(ids):
+        outcomes = [request["outcome"] for request in mock.log(id)]
+        assert len(outcomes) == (at <= last), "the mock sees no other request"
+        assert "open" not in outcomes
+
+
 @both_ways
 @pytest.mark.parametrize("row", rows, ids=lambda row: row["name"])
 def test_a_failure_ends_as_the_table_says(
     mock: Mock, secure_mock: Mock, row: dict[str, Any], stream: Callable[..., Outcome]
 ) -> None:
+    ids = [f"{stream.__name__}-{rows.index(row)}-{number}" for number in range(len(row["models"]))]
     request: dict[str, Any] = {
-        "model": [model(route, f"{stream.__name__}-{number}") for number, route in enumerate(row["models"])],
+        "model": list(map(model, row["models"], ids)),
         "messages": "Count",
         "stream_fallback_mode": row.get("mode"),
     }
     if "format" in row:
         request["response_format"] = {"type": row["format"]}
-    outcome = stream(client(mock, secure_mock, **row.get("config", {})), request)
+    llm = client(mock, secure_mock, **row.get("config", {}))
     passed = False
     try:
+        if "cancel_after" in row:
+            check_cancel(mock, row, ids, LEAVE[stream], llm, request)
+            passed = True
+            return
+        outcome = stream(llm, request)
         assert (outcome.error and outcome.error.kind) == row["expect"].get("kind")
         if outcome.error:
             check_error(row["expect"], outcome.error)

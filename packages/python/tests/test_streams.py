@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 import trio
-from support import ASK, Mock
+from support import ASK, AT_ONCE, Mock
 
 from liter_llm import (
     ChatCompletion,
@@ -28,8 +28,6 @@ from liter_llm import (
 from liter_llm._waiting import wake_up_of_running_loop
 
 WORDS = ["one", " two", " three", " four"]
-# Ten times what is promised.
-AT_ONCE = 1000
 
 
 def text_of(chunk: ChatCompletionChunk) -> str:

@@ -37,13 +37,18 @@ final class TablesTests: XCTestCase {
 
     func testFailuresAreRecoveredFromAsTheTableSays() async throws {
         try await table("recovery", "scenarios", rows("recovery.json")) { name, row in
+            let routes = row["models"] as! [String]
+            let ids = routes.map { _ in Mock.name() }
             var request: Object = [
-                "model": (row["models"] as! [String]).enumerated().map { model($1, $0) },
+                "model": zip(routes, ids).map(model),
                 "messages": [["role": "user", "content": "Count"]],
             ]
             request["stream_fallback_mode"] = row["mode"]
             if let format = row["format"] { request["response_format"] = ["type": format] }
-            let config = routes.merging(row["config"] as? Object ?? [:]) { $1 }
+            let config = hosts.merging(row["config"] as? Object ?? [:]) { $1 }
+            if let last = row["cancel_after"] as? Int {
+                return try await checkCancel(name, row["expect"] as! Object, config, text(request), ids, last)
+            }
             try await checkRecovery(name, row["expect"] as! Object, outcome(config, text(request)))
         }
     }
@@ -95,18 +100,45 @@ final class TablesTests: XCTestCase {
         XCTAssertEqual(outcome.chunks.filter { $0.choices.contains { $0.finishReason != nil } }.count, 1, "\(name): finish chunks")
     }
 
+    /// Cancels when the route with the number `last` has answered; those after it are never asked.
+    private func checkCancel(
+        _ name: String, _ expect: Object, _ config: Object, _ request: String, _ ids: [String], _ last: Int
+    ) async throws {
+        XCTAssertEqual(expect["kind"] as? String, "cancelled", name)
+        let client = try LlmClient(config: ClientConfig(json: text(config)))
+        let iterator = client.chatStream(try ChatCompletionRequest(json: request)).makeAsyncIterator()
+        let task = Task { while try await iterator.next() != nil {} }
+        try await Mock.wait(ids[last], "done")
+        let start = Date()
+        task.cancel()
+        do {
+            try await task.value
+            XCTFail("\(name): a cancelled task ends with an error")
+        } catch is CancellationError {}
+        XCTAssertLessThan(Date().timeIntervalSince(start), 1, name)
+        if let partial = expect["partial"] as? String {
+            let answer = try await iterator.completion()
+            XCTAssertEqual(answer.text, partial, name)
+        }
+        for (at, id) in ids.enumerated() {
+            let seen = try await Mock.log(id).map { $0["outcome"] as? String }
+            XCTAssertEqual(seen.count, at <= last ? 1 : 0, "\(name): the mock sees no other request")
+            XCTAssertFalse(seen.contains("open"), name)
+        }
+    }
+
     private static let text = "one two three four five six seven eight nine ten eleven twelve"
 
-    /// A route of the table as a model's name.
-    private func model(_ route: String, _ number: Int) -> String {
+    /// A route of the table as a model's name, and as the mock's log names its requests.
+    private func model(_ route: String, _ id: String) -> String {
         if route == "@unknown_provider" { return "nowhere/demo" }
         if route.hasPrefix("@") { return "\(route.dropFirst())/demo" }
         let text = Self.text.replacingOccurrences(of: " ", with: "%20")
-        return "openai/demo-\(number)?\(route.replacingOccurrences(of: "{T}", with: text))"
+        return "openai/demo?id=\(id)&\(route.replacingOccurrences(of: "{T}", with: text))"
     }
 
     /// Where the routes of the recovery table lead.
-    private var routes: Object {
+    private var hosts: Object {
         [
             "api_keys": ["openai": "test-key"],
             "base_urls": [

@@ -2,14 +2,21 @@ package dev.kreuzberg.literllm
 
 import com.fasterxml.jackson.databind.JsonNode
 import com.fasterxml.jackson.databind.node.ObjectNode
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
+import org.junit.jupiter.api.Assertions.assertInstanceOf
+import org.junit.jupiter.api.Assertions.assertNotEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.DynamicTest
 import org.junit.jupiter.api.DynamicTest.dynamicTest
 import org.junit.jupiter.api.TestFactory
 import java.io.File
+import java.util.concurrent.TimeUnit
 
 /** The tables that every language runs: the conformance cases, the faults, and how answers survive them. */
 class TablesTest {
@@ -69,10 +76,12 @@ class TablesTest {
 
     private fun recovers(row: JsonNode) {
         val request = Mock.json.createObjectNode()
-        row["models"].forEachIndexed { at, route -> request.withArray("model").add(model(route.textValue(), at)) }
+        val ids = row["models"].map { Mock.name() }
+        row["models"].zip(ids).forEach { (route, id) -> request.withArray("model").add(model(route.textValue(), id)) }
         request.withArray("messages").addObject().put("role", "user").put("content", "Count")
         row["mode"]?.let { request.set<JsonNode>("stream_fallback_mode", it) }
         row["format"]?.let { request.withObject("response_format").set<JsonNode>("type", it) }
+        row["cancel_after"]?.let { return isCancelled(row, request.toString(), ids, it.intValue()) }
         val (chunks, error, answer) = outcome(routes(row["config"]), request.toString())
         val expect = row["expect"]
         assertEquals(expect["kind"]?.textValue(), error?.kind?.name?.lowercase(), "$error")
@@ -100,11 +109,32 @@ class TablesTest {
         assertEquals(1, chunks.count { chunk -> chunk.choices.any { it.finishReason != null } }, "finish chunks")
     }
 
-    /** A route of the table as a model's name. */
-    private fun model(route: String, number: Int): String = when {
+    /** Cancels when the route with the number [last] has answered; those after it are never asked. */
+    private fun isCancelled(row: JsonNode, request: String, ids: List<String>, last: Int) = runBlocking(Dispatchers.Default) {
+        assertEquals("cancelled", row["expect"]["kind"].textValue())
+        LlmClient(ClientConfig.fromJson(routes(row["config"]).toString())).use { client ->
+            val stream = client.chatStream(ChatCompletionRequest.fromJson(request))
+            val job = async { stream.collect {} }
+            Mock.wait(ids[last], "done")
+            val start = System.nanoTime()
+            job.cancelAndJoin()
+            val took = System.nanoTime() - start
+            assertTrue(took < TimeUnit.SECONDS.toNanos(1), "it took ${took / 1_000_000} ms")
+            assertInstanceOf(CancellationException::class.java, job.getCompletionExceptionOrNull())
+            row["expect"]["partial"]?.let { assertEquals(it.textValue(), stream.completion?.text) }
+        }
+        ids.forEachIndexed { at, id ->
+            val seen = Mock.log(id)
+            assertEquals(if (at <= last) 1 else 0, seen.size(), "the mock sees no other request")
+            for (one in seen) assertNotEquals("open", one["outcome"].textValue())
+        }
+    }
+
+    /** A route of the table as a model's name, and as the mock's log names its requests. */
+    private fun model(route: String, id: String): String = when {
         route == "@unknown_provider" -> "nowhere/demo"
         route.startsWith("@") -> "${route.drop(1)}/demo"
-        else -> "openai/demo-$number?${route.replace("{T}", TEXT.replace(" ", "%20"))}"
+        else -> "openai/demo?id=$id&${route.replace("{T}", TEXT.replace(" ", "%20"))}"
     }
 
     /** Where the routes of the recovery table lead. */
