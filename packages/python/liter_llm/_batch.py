@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import length_hint
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TextIO, cast
 
 from ._errors import LiterLlmError
 from ._native import Call, ChatCompletion, WakeUp
+from ._waiting import ThreadWaiter, checkpoint, wait
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -27,6 +29,9 @@ else:
     from typing import TypeVar
 
     Parsed = TypeVar("Parsed")
+
+# Answers of a journal are there without waiting: after so many prompts an event loop has its turn.
+_STEPS_A_TURN = 64
 
 Ask = Callable[[Any], tuple[str, Callable[[], Call], Callable[[Any], ChatCompletion[Any]]]]
 """From a prompt: its request as JSON, what sends it, and what reads the answer."""
@@ -66,9 +71,10 @@ class BatchResult(Generic[Parsed]):
 
 
 class InFlight:
-    """Calls on their way, as one operation: it is ready whenever any of them is."""
+    """Calls on their way, as one operation: it is ready whenever any of them is, and while there is room for more."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.most = most
         self._new: list[tuple[int, Call]] = []
         self._running: dict[int, Call] = {}
         self._ended: deque[int] = deque()
@@ -86,7 +92,7 @@ class InFlight:
             if call.watch(wake_up, partial(self._end, at)):
                 self._ended.append(at)
         self._new.clear()
-        if self._ended:
+        if self._ended or len(self._running) < self.most:
             return True
         self._callback = callback
         return False
@@ -110,7 +116,7 @@ class InFlight:
 
 
 class Batch(Generic[Parsed]):
-    """One run. `steps` yields what is to be waited for, in a coroutine or in a thread."""
+    """One run, in a coroutine or in a thread."""
 
     def __init__(
         self,
@@ -124,6 +130,8 @@ class Batch(Generic[Parsed]):
     ) -> None:
         if concurrency < 1:
             raise ValueError("concurrency is 1 or more")
+        if isinstance(prompts, (str, bytes, Mapping)):
+            raise TypeError(f"a batch is of many prompts, such as a list of texts, and not a single {type(prompts).__name__}")
         self._ask = ask
         self._prompts = prompts
         self._concurrency = concurrency
@@ -138,38 +146,64 @@ class Batch(Generic[Parsed]):
         self._cost = 0.0
         self._began = time.monotonic()
 
-    def steps(self) -> Generator[InFlight, None, BatchResult[Parsed]]:
-        calls = InFlight()
+    async def run(self) -> BatchResult[Parsed]:
+        with closing(self._steps()) as steps:
+            for step, calls in enumerate(steps, 1):
+                await wait(calls)
+                if step % _STEPS_A_TURN == 0:
+                    await checkpoint()
+        return self._result()
+
+    def run_sync(self) -> BatchResult[Parsed]:
+        waiter = ThreadWaiter()
+        with closing(self._steps()) as steps:
+            for calls in steps:
+                waiter.wait(calls)
+        return self._result()
+
+    def _result(self) -> BatchResult[Parsed]:
+        return BatchResult(self._answers, self._errors, self._progress())
+
+    def _steps(self) -> Generator[InFlight, None, None]:
+        """Yields what is to be waited for."""
+        calls = InFlight(self._concurrency)
         with Journal(self._journal_path) as journal:
             try:
                 for at, prompt in enumerate(self._prompts):
                     self._answers.append(None)
                     self._begin(at, prompt, calls, journal)
-                    while len(calls) >= self._concurrency:
-                        yield calls
-                        self._collect(calls, journal)
+                    # The call begins now, however long the next prompt takes to be made.
+                    yield calls
+                    self._collect(calls, journal)
+                calls.most = 0
                 while len(calls):
                     yield calls
                     self._collect(calls, journal)
             finally:
                 calls.abandon()
-        self._show(self._progress(), True)
-        return BatchResult(self._answers, self._errors, self._progress())
+                self._show(self._progress(), True)
 
     def _begin(self, at: int, prompt: Any, calls: InFlight, journal: Journal) -> None:
         try:
             request, send, read = self._ask(prompt)
             key = _key(request) if journal.is_kept else ""
-            kept = journal.take(key)
-            if kept is None:
+            answer = self._kept(journal, key, read)
+            if answer is None:
                 calls.add(at, send())
                 self._readers[at] = key, read
             else:
-                self._answers[at] = read(kept)
+                self._answers[at] = answer
                 self._resumed += 1
-                self._end(kept)
+                self._end(answer)
         except LiterLlmError as error:
             self._fail(at, error)
+
+    def _kept(self, journal: Journal, key: str, read: Callable[[Any], ChatCompletion[Any]]) -> ChatCompletion[Any] | None:
+        """The journal's answer to a request. One that its class no longer takes is asked for anew."""
+        while (kept := journal.take(key)) is not None:
+            with suppress(LiterLlmError):
+                return read(kept)
+        return None
 
     def _collect(self, calls: InFlight, journal: Journal) -> None:
         for at, call in calls.take():
@@ -201,10 +235,14 @@ class Batch(Generic[Parsed]):
         return BatchProgress(self._done, self._total, len(self._errors), self._resumed, self._tokens, self._cost, seconds)
 
 
+# How a journal's lines begin; the request's key follows.
+_BEGINNING = b'{"request":"'
+
+
 class Journal:
     """The answers of a batch on disk, a line of JSON each, written as they come.
 
-    What a crash tore off at the end is dropped. An answer belongs to its request, wherever that stands among the prompts.
+    What a crash tore at the end is dropped. An answer belongs to its request, wherever that stands among the prompts.
     """
 
     def __init__(self, path: str | PathLike[str] | None) -> None:
@@ -238,7 +276,7 @@ class Journal:
 
     def write(self, key: str, answer: ChatCompletion) -> None:
         if self._file is not None:
-            line = f'{{"request":"{key}","answer":{answer.model_dump_json(exclude_unset=True)}}}\n'.encode()
+            line = _BEGINNING + f'{key}","answer":{answer.model_dump_json(exclude_unset=True)}}}\n'.encode()
             # A line is whole or torn at the file's end: what a full disk cuts is taken back.
             written = os.write(self._file, line)
             if written < len(line):
@@ -249,9 +287,11 @@ class Journal:
         whole = 0
         with open(file, "rb", closefd=False) as lines:
             for number, line in enumerate(lines, 1):
-                if not line.endswith(b"\n"):
-                    break
                 try:
+                    if not line.endswith(b"\n"):
+                        if _BEGINNING.startswith(line[: len(_BEGINNING)]):
+                            break
+                        raise ValueError("it is none, whole or torn")
                     entry = json.loads(line)
                     answer = ChatCompletion.model_validate(entry["answer"])
                     self._kept.setdefault(entry["request"], deque()).append(answer)

@@ -10,7 +10,7 @@ from ._json import encode
 from ._native import Call, ChatCompletion, Client, Stream
 from ._parameters import OPTION_NAMES
 from ._stream import ChatStream, SyncChatStream
-from ._waiting import ThreadWaiter, wait
+from ._waiting import wait
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -254,14 +254,7 @@ class LlmClient:
         prompt, and the batch goes on, unless `fail_fast` raises the first one. Rates are kept by the client's `limits`.
         """
         run = self._batch(prompts, model, response_format, parameters, concurrency, journal, progress, fail_fast)
-        steps = run.steps()
-        try:
-            while True:
-                await wait(next(steps))
-        except StopIteration as end:
-            return cast("BatchResult[Any]", end.value)
-        finally:
-            steps.close()
+        return await run.run()
 
     def batch_sync(
         self,
@@ -277,14 +270,7 @@ class LlmClient:
     ) -> BatchResult[Any]:
         """As `batch`, in a thread."""
         run = self._batch(prompts, model, response_format, parameters, concurrency, journal, progress, fail_fast)
-        steps, waiter = run.steps(), ThreadWaiter()
-        try:
-            while True:
-                waiter.wait(next(steps))
-        except StopIteration as end:
-            return cast("BatchResult[Any]", end.value)
-        finally:
-            steps.close()
+        return run.run_sync()
 
     def _batch(
         self,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ._native import ChatCompletionChunk, Stream
 
+# On Windows no signal ends the wait for a lock.
+_SIGNAL_CHECK = 0.02 if sys.platform == "win32" else None
+
 _wake_ups: WeakKeyDictionary[Any, WakeUp] = WeakKeyDictionary()
 
 
@@ -46,22 +49,27 @@ class ThreadWaiter:
 
     def wait(self, operation: Operation) -> None:
         ready: list[bool] = []
+        if self._woken.is_set():
+            self._drain()
         if operation.watch(self._wake_up, lambda: ready.append(True)):
             return
         try:
             while not ready:
-                self._woken.wait()
-                self._woken.clear()
-                self._wake_up.drain()
+                self._woken.wait(_SIGNAL_CHECK)
+                self._drain()
         except BaseException:
             operation.abandon()
             raise
+
+    def _drain(self) -> None:
+        self._woken.clear()
+        self._wake_up.drain()
 
 
 async def next_chunk(stream: Stream, is_turn_over: bool, owner: object) -> ChatCompletionChunk:
     """What awaiting an iterator's next chunk does when it is not there yet. `owner` is kept alive meanwhile."""
     if is_turn_over:
-        await _checkpoint()
+        await checkpoint()
     await wait(stream)
     chunk = stream.take()
     if chunk is None:
@@ -85,7 +93,8 @@ def _in_trio() -> bool:
     return trio is not None and bool(trio.lowlevel.in_trio_run())
 
 
-async def _checkpoint() -> None:
+async def checkpoint() -> None:
+    """Gives the event loop its turn."""
     if _in_trio():
         import trio
 

@@ -106,6 +106,24 @@ def test_what_cannot_be_a_prompt_is_said_and_ends_the_rest(mock: Mock, run: Run)
         run(mock.client(), ["hi"], model="gpt-4o", concurrency=0)
 
 
+@pytest.mark.parametrize("prompts", ["hi", b"hi", {"messages": "hi"}])
+def test_a_single_prompt_is_no_batch(mock: Mock, prompts: Any) -> None:
+    with pytest.raises(TypeError, match="many prompts"):
+        mock.client().batch_sync(prompts, model="gpt-4o")
+
+
+@every_way
+def test_a_call_begins_while_the_next_prompt_is_made(mock: Mock, run: Run) -> None:
+    id = mock.id()
+
+    def prompts() -> Any:
+        yield "hi"
+        mock.wait(id, "done")
+        yield "hi"
+
+    assert len(run(mock.client(f"id={id}; text=ok"), prompts(), model="gpt-4o").answers) == 2
+
+
 def test_cancelling_a_batch_closes_its_connections(mock: Mock) -> None:
     ids = [mock.id() for _ in range(3)]
     prompts = [{"model": f"gpt-4o?id={id}&ttft=60000", "messages": "hi"} for id in ids]
@@ -165,12 +183,67 @@ def test_a_journal_keeps_only_what_could_be_read(mock: Mock, tmp_path: Path) -> 
         assert result.progress.resumed == resumed
 
 
-def test_another_file_is_no_journal(mock: Mock, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["dear diary\n", "dear diary", '["hi"]', "{}"])
+def test_another_file_is_no_journal(mock: Mock, tmp_path: Path, text: str) -> None:
     file = tmp_path / "notes.txt"
-    file.write_text("dear diary\n")
+    file.write_text(text)
     with pytest.raises(ValueError, match="line 1"):
         mock.client().batch_sync(["hi"], model="gpt-4o", journal=file)
-    assert file.read_text() == "dear diary\n"
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("kept", [1, 11, 12, 60, -1])
+def test_a_journal_may_be_torn_anywhere(mock: Mock, tmp_path: Path, kept: int) -> None:
+    journal = tmp_path / "journal.jsonl"
+    for resumed, done in ((0, 1), (0, 1), (1, 1)):
+        progress = mock.client("text=ok").batch_sync(["hi"], model="gpt-4o", journal=journal).progress
+        assert (progress.resumed, progress.done) == (resumed, done)
+        if not resumed and kept:
+            journal.write_bytes(journal.read_bytes()[:kept])
+            kept = 0
+
+
+def test_a_journals_answer_that_no_longer_fits_is_asked_for_anew(mock: Mock, tmp_path: Path) -> None:
+    def asking_for(name: str) -> BatchResult:
+        class Person(pydantic.BaseModel):
+            name: str
+
+            @pydantic.field_validator("name")
+            @classmethod
+            def is_called(cls, given: str) -> str:
+                if given != name:
+                    raise ValueError(f"not {name}")
+                return given
+
+        text = json.dumps({"name": name})
+        ask: dict[str, Any] = {"model": "gpt-4o", "response_format": Person, "journal": tmp_path / "journal.jsonl"}
+        return mock.client(f"text={text}").batch_sync(["who?"], **ask)
+
+    for name, resumed in (("Ann", 0), ("Ann", 1), ("Bob", 0), ("Bob", 1)):
+        result = asking_for(name)
+        assert (result.errors, result.progress.resumed) == ({}, resumed)
+
+
+def test_an_event_loop_has_its_turns_while_a_journal_is_read(mock: Mock, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    prompts = [f"prompt {at}" for at in range(1000)]
+    mock.client("text=ok").batch_sync(prompts, model="gpt-4o", journal=journal)
+
+    async def run() -> int:
+        turns = 0
+
+        async def take_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(take_turns())
+        assert (await mock.client().batch(prompts, model="gpt-4o", journal=journal)).progress.resumed == 1000
+        task.cancel()
+        return turns
+
+    assert asyncio.run(run()) >= 10
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
@@ -244,6 +317,12 @@ def test_the_bar_is_written_over_on_a_terminal(mock: Mock, monkeypatch: pytest.M
     assert shown.count("\n") == 1
     assert shown.rsplit("\r", 1)[1].startswith("10/10 ")
     assert all(len(line) <= 80 for line in shown.split("\r"))
+    out = Terminal()
+    monkeypatch.setattr(sys, "stderr", out)
+    with pytest.raises(ServerError):
+        mock.client("status=500").batch_sync(["hi"], model="gpt-4o", fail_fast=True)
+    # What is written next begins a line of its own.
+    assert out.getvalue().endswith("\n")
     out = Terminal()
     monkeypatch.setattr(sys, "stderr", out)
     mock.client("text=ok").batch_sync(["hi"], model="gpt-4o", progress=False)
