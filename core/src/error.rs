@@ -313,8 +313,16 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.0.source = Some(Arc::new(source));
+    /// With what it comes from.
+    pub fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.with_shared_source(Some(Arc::new(source)))
+    }
+
+    /// Without one, the source stays as it is.
+    pub(crate) fn with_shared_source(mut self, source: Option<Arc<dyn std::error::Error + Send + Sync>>) -> Self {
+        if source.is_some() {
+            self.0.source = source;
+        }
         self
     }
 

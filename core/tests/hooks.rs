@@ -631,6 +631,29 @@ async fn the_end_is_told_exactly_once_however_it_comes() {
 }
 
 #[tokio::test]
+async fn what_a_hook_refuses_for_is_the_source_of_the_error() {
+    let mock = mock().await;
+    for stage in ["before_request", "after_headers", "on_chunks", "on_error"] {
+        let hook = relay(Stages::from_names([stage]).expect("a stage"), |call| {
+            call.answer_from(r#"{"error": {"kind": "permission", "message": "no"}}"#, std::io::Error::other("mine"));
+        });
+        let client = client(&mock, vec![hook]);
+        for way in WAYS {
+            let behaviour = if stage == "on_error" { "status=500" } else { "text=one" };
+            let mut asked = request(way, behaviour);
+            if way.list {
+                asked = ChatCompletionRequest::new(vec![format!("openai/demo?{behaviour}"); 2], ["Hi"]);
+            }
+            let error = ask(&client, way, &asked).await.error.expect("a no");
+            for no in if error.causes().is_empty() { std::slice::from_ref(&error) } else { error.causes() } {
+                let source = std::error::Error::source(no).and_then(|source| source.downcast_ref::<std::io::Error>());
+                assert_eq!(source.map(ToString::to_string).as_deref(), Some("mine"), "{stage} {way:?} {no:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_hook_that_never_answers_is_waited_for_until_the_total_deadline() {
     let mock = mock().await;
     for stage in ["before_request", "after_headers", "on_chunks", "on_error"] {

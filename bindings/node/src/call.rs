@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::batch::Packer;
 use crate::inbox::{Bell, Inbox};
+use crate::questions::json_of;
 
 /// A call. When JavaScript forgets it, it is dropped, and its connection closes.
 ///
@@ -118,7 +119,7 @@ impl Call {
                 State::Open(stream) => {
                     return Poll::Ready(match ready!(stream.poll_batch(cx)) {
                         Some(Ok(chunks)) => self.packer.pack(&chunks),
-                        Some(Err(error)) => error.to_json(),
+                        Some(Err(error)) => json_of(&error),
                         None => String::new(),
                     });
                 }
@@ -129,7 +130,7 @@ impl Call {
 
     fn over(&mut self, error: &Error) -> Poll<String> {
         self.state = State::Over;
-        Poll::Ready(error.to_json())
+        Poll::Ready(json_of(error))
     }
 }
 

@@ -5,6 +5,7 @@
 //! client nor the function, so that both are freed once nobody uses them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +27,7 @@ type Ask = ThreadsafeFunction<Asked, (), FnArgs<Asked>, Status, false, true>;
 #[derive(Default)]
 pub struct Questions {
     open: Arc<Open>,
+    forgotten: Arc<Mutex<Vec<u32>>>,
 }
 
 #[napi]
@@ -35,28 +37,90 @@ impl Questions {
         Self::default()
     }
 
-    /// `expires_at` is in milliseconds since 1970.
+    /// `expires_at` is in milliseconds since 1970; `thrown` is the number of what was thrown.
     #[napi]
-    pub fn answer_token(&self, number: u32, token: Option<String>, expires_at: Option<f64>, failure: Option<String>) {
+    pub fn answer_token(
+        &self,
+        number: u32,
+        token: Option<String>,
+        expires_at: Option<f64>,
+        failure: Option<String>,
+        thrown: Option<u32>,
+    ) {
         let Some(Question::Token(sender)) = self.open.take(number) else { return };
         let expires_at = expires_at
             .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
             .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
         let answer = match token {
             Some(token) => Ok(Credential::bearer(token, expires_at)),
-            None => Err(no_token(failure.as_deref().unwrap_or("it gave no token"))),
+            None => {
+                let error = no_token(failure.as_deref().unwrap_or("it gave no token"));
+                Err(match thrown {
+                    Some(number) => error.with_source(self.thrown(number)),
+                    None => error,
+                })
+            }
         };
         // Whoever asked may have gone.
         let _ = sender.send(answer);
     }
 
-    /// What a hook says, as JSON; nothing passes.
+    /// What a hook says, as JSON; nothing passes. `thrown` is the number of what was thrown, where that is why it refuses.
     #[napi]
-    pub fn answer_hook(&self, number: u32, answer: String) {
-        if let Some(Question::Hook(call)) = self.open.take(number) {
-            call.answer(&answer);
+    pub fn answer_hook(&self, number: u32, answer: String, thrown: Option<u32>) {
+        let Some(Question::Hook(call)) = self.open.take(number) else { return };
+        match thrown {
+            Some(number) => call.answer_from(&answer, self.thrown(number)),
+            None => call.answer(&answer),
         }
     }
+
+    /// The numbers of what was thrown that no error comes from any more.
+    #[napi]
+    pub fn forgotten(&self) -> Vec<u32> {
+        std::mem::take(&mut self.forgotten.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Questions {
+    fn thrown(&self, number: u32) -> Thrown {
+        Thrown { number, forgotten: Arc::clone(&self.forgotten) }
+    }
+}
+
+/// What JavaScript threw and keeps under a number, as what an engine's error comes from.
+#[derive(Debug)]
+struct Thrown {
+    number: u32,
+    forgotten: Arc<Mutex<Vec<u32>>>,
+}
+
+impl fmt::Display for Thrown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an error in JavaScript")
+    }
+}
+
+impl std::error::Error for Thrown {}
+
+impl Drop for Thrown {
+    fn drop(&mut self) {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(self.number);
+    }
+}
+
+/// An error as JSON. Where it or its causes come from what was thrown, `thrown` has the numbers: its own, and those of its causes.
+pub(crate) fn json_of(error: &Error) -> String {
+    let mut json = error.to_json();
+    let number_of = |error: &Error| std::error::Error::source(error)?.downcast_ref::<Thrown>().map(|thrown| thrown.number);
+    let thrown: Vec<Option<u32>> = std::iter::once(error).chain(error.causes()).map(number_of).collect();
+    if thrown.iter().any(Option::is_some) {
+        json.pop();
+        json.push_str(r#","thrown":"#);
+        json.push_str(&serde_json::to_string(&thrown).expect("numbers make JSON"));
+        json.push('}');
+    }
+    json
 }
 
 /// The questions that wait for their answer.

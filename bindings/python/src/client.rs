@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::error::{exception, panicked};
 use crate::fork::{self, OfThisProcess};
 use crate::operation::{self, Operation};
-use crate::outside;
+use crate::outside::{self, Left};
 use crate::records::ChatCompletion;
 use crate::stream::Stream;
 use crate::wakeup::{self, Waiter, WakeUp, on_behalf_of};
@@ -104,11 +104,20 @@ enum State {
 }
 
 /// A task that ends with its owner.
-struct Running(JoinHandle<literllm::Result<Answer>>);
+struct Running(Option<JoinHandle<literllm::Result<Answer>>>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.abort();
+        let Some(task) = self.0.take() else { return };
+        if !task.is_finished() {
+            task.abort();
+            // Only when the task is gone are its hooks being told of the end.
+            let left = Left::begin();
+            literllm::runtime::shared().spawn(async move {
+                let _ = task.await;
+                drop(left);
+            });
+        }
     }
 }
 
@@ -120,7 +129,7 @@ impl Call {
         self.0.advance(|state, runtime| match state {
             State::Idle(mut work) => {
                 let work = poll_fn(move |cx| on_behalf_of(Some(&caller), || work.as_mut().poll(cx)));
-                State::Running(Running(runtime.spawn(work)))
+                State::Running(Running(Some(runtime.spawn(work))))
             }
             other => other,
         });
@@ -182,7 +191,7 @@ impl Operation for Shared {
     fn poll(&self, cx: &mut Context<'_>) -> bool {
         let mut state = self.lock();
         let result = match &mut *state {
-            State::Running(task) => match Pin::new(&mut task.0).poll(cx) {
+            State::Running(Running(Some(task))) => match Pin::new(task).poll(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(result)) => result,
                 Poll::Ready(Err(error)) if error.is_panic() => Err(panicked(&*error.into_panic())),
@@ -196,7 +205,7 @@ impl Operation for Shared {
                     Err(panic) => Err(panicked(&*panic)),
                 }
             }
-            State::Idle(_) | State::Done(_) | State::Over => return true,
+            State::Running(Running(None)) | State::Idle(_) | State::Done(_) | State::Over => return true,
         };
         *state = State::Done(result);
         true

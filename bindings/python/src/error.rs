@@ -4,6 +4,7 @@ use literllm::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::outside::Raised;
 use crate::records::ChatCompletion;
 
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
@@ -15,8 +16,12 @@ fn raised(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let make = MAKE.get_or_try_init(py, || py.import("liter_llm._errors")?.getattr("from_json").map(Bound::unbind))?;
     let partial = error.partial().map(|partial| Py::new(py, ChatCompletion::holding(partial.clone()))).transpose()?;
     let causes = error.causes().iter().map(|cause| exception(py, cause)).collect::<Vec<_>>();
-    let error = make.bind(py).call1((error.to_json(), partial, causes))?;
-    Ok(PyErr::from_value(error))
+    let raised = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Raised>());
+    let error = PyErr::from_value(make.bind(py).call1((error.to_json(), partial, causes))?);
+    if let Some(Raised(cause)) = raised {
+        error.set_cause(py, Some(PyErr::from_value(cause.bind(py).clone().into_any())));
+    }
+    Ok(error)
 }
 
 /// What a caught panic is to the caller.

@@ -14,7 +14,6 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
     FORKED.store(STARTED.load(Ordering::Relaxed), Ordering::Relaxed);
-    crate::outside::after_fork();
 }
 
 /// The process's runtime, unless it stayed behind in the parent.
@@ -29,7 +28,7 @@ pub(crate) fn runtime() -> PyResult<&'static Runtime> {
     Ok(literllm::runtime::shared())
 }
 
-fn is_left_behind() -> bool {
+pub(crate) fn is_left_behind() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 

@@ -2,27 +2,30 @@
 //! the engine's threads and never under a lock.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use literllm::auth::Secret;
-use literllm::hooks::{HookCall, Stage, Stages, relay};
+use literllm::hooks::{HookCall, Stage, Stages, ends_under_way, relay};
 use literllm::{Credential, Error, ErrorKind, Hook, TokenProvider};
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::error::exception;
-use crate::wakeup;
+use crate::{fork, wakeup};
 
 /// How long the interpreter's end waits for Python code that is still being asked.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
+static LEFT: AtomicUsize = AtomicUsize::new(0);
 
-type Answer = Box<dyn FnOnce(&str) + Send>;
+type Answer = Box<dyn FnOnce(&str, Option<Raised>) + Send>;
 
 /// Where the answer goes. Dropped unanswered, nothing was said.
 #[pyclass(module = "liter_llm._native", frozen)]
@@ -30,14 +33,27 @@ pub(crate) struct Reply(Mutex<Option<Answer>>);
 
 #[pymethods]
 impl Reply {
-    /// Only the first answer counts.
-    fn answer(&self, py: Python<'_>, text: &str) {
+    /// Only the first answer counts. The exception that an error comes from is the cause of what the caller gets.
+    #[pyo3(signature = (text, raised = None))]
+    fn answer(&self, py: Python<'_>, text: &str, raised: Option<Py<PyBaseException>>) {
         let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(answer) = answer {
-            py.detach(|| answer(text));
+            py.detach(|| answer(text, raised.map(Raised)));
         }
     }
 }
+
+/// An exception of the program's, as what an engine's error comes from.
+#[derive(Debug)]
+pub(crate) struct Raised(pub(crate) Py<PyBaseException>);
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an exception in Python")
+    }
+}
+
+impl std::error::Error for Raised {}
 
 /// A hook over `run(event, reply, start)`, which is asked at the stages named. Where it `has_coroutines`, the event loop of a call is
 /// remembered from its beginning to its end, which may come in another thread.
@@ -59,7 +75,10 @@ pub(crate) fn hook(py: Python<'_>, stages: &[String], has_coroutines: bool, run:
 
 fn ask_hook(run: &Arc<Py<PyAny>>, call: HookCall, caller: Option<Arc<wakeup::Shared>>) {
     let event = call.event().to_owned();
-    ask(run, event, caller.or_else(wakeup::caller), move |text| call.answer(text));
+    ask(run, event, caller.or_else(wakeup::caller), move |text, raised| match raised {
+        Some(raised) => call.answer_from(text, raised),
+        None => call.answer(text),
+    });
 }
 
 /// The event loops of the calls that are under way.
@@ -96,12 +115,15 @@ impl Callers {
 pub(crate) fn token_provider(run: Py<PyAny>) -> TokenProvider {
     let run = Arc::new(run);
     TokenProvider::new(move || {
-        let (answer, answered) = oneshot::channel::<String>();
-        ask(&run, String::new(), wakeup::caller(), move |text| drop(answer.send(text.to_owned())));
+        let (answer, answered) = oneshot::channel();
+        ask(&run, String::new(), wakeup::caller(), move |text, raised| drop(answer.send((text.to_owned(), raised))));
         async move {
-            let Ok(text) = answered.await else { return Err(no_token("the token provider did not answer")) };
+            let Ok((text, raised)) = answered.await else { return Err(no_token("the token provider did not answer")) };
             match serde_json::from_str(&text).map_err(|error| no_token(&error.to_string()))? {
-                Given::Error(message) => Err(no_token(&message)),
+                Given::Error(message) => Err(match raised {
+                    Some(raised) => no_token(&message).with_source(raised),
+                    None => no_token(&message),
+                }),
                 Given::Token { secret, expires_at } => {
                     let after = expires_at.map(|at| Duration::try_from_secs_f64(at).unwrap_or_default());
                     Ok(Credential { secret: secret.into(), expires_at: after.map(|after| SystemTime::UNIX_EPOCH + after) })
@@ -144,7 +166,12 @@ fn no_token(why: &str) -> Error {
 
 /// Has `run(event, reply, start)` called in a thread that may block. `start` starts a coroutine in the caller's event loop; `None` where
 /// there is none.
-fn ask(run: &Arc<Py<PyAny>>, event: String, caller: Option<Arc<wakeup::Shared>>, answer: impl FnOnce(&str) + Send + 'static) {
+fn ask(
+    run: &Arc<Py<PyAny>>,
+    event: String,
+    caller: Option<Arc<wakeup::Shared>>,
+    answer: impl FnOnce(&str, Option<Raised>) + Send + 'static,
+) {
     let Some(turn) = Turn::begin() else { return };
     let run = Arc::clone(run);
     let reply = Reply(Mutex::new(Some(Box::new(answer))));
@@ -177,19 +204,38 @@ impl Drop for Turn {
     }
 }
 
-/// Run by Python before the interpreter ends: nothing is asked from now on, and what is still asked is waited for.
-#[pyfunction]
-pub(crate) fn before_exit(py: Python<'_>) {
-    CLOSED.store(true, Ordering::SeqCst);
-    let since = Instant::now();
-    py.detach(|| {
-        while RUNNING.load(Ordering::SeqCst) > 0 && since.elapsed() < LAST_WAIT {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    });
+/// A call that was left, and has not begun yet to tell its hooks of the end.
+pub(crate) struct Left;
+
+impl Left {
+    pub(crate) fn begin() -> Self {
+        LEFT.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
 }
 
-/// The threads that were asking stayed in the parent.
-pub(crate) fn after_fork() {
-    RUNNING.store(0, Ordering::SeqCst);
+impl Drop for Left {
+    fn drop(&mut self) {
+        LEFT.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Run by Python before the interpreter ends: the ends of calls that were left are still told; then nothing is asked any more, and what
+/// is still asked is waited for.
+#[pyfunction]
+pub(crate) fn before_exit(py: Python<'_>) {
+    if fork::is_left_behind() {
+        return;
+    }
+    let since = Instant::now();
+    let wait_while = |is_busy: fn() -> bool| {
+        while is_busy() && since.elapsed() < LAST_WAIT {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    py.detach(|| {
+        wait_while(|| LEFT.load(Ordering::SeqCst) > 0 || ends_under_way() > 0);
+        CLOSED.store(true, Ordering::SeqCst);
+        wait_while(|| RUNNING.load(Ordering::SeqCst) > 0);
+    });
 }

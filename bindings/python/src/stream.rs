@@ -19,6 +19,7 @@ use crate::error::{exception, panicked};
 use crate::field::Field;
 use crate::fork::OfThisProcess;
 use crate::operation::{self, Operation};
+use crate::outside::Left;
 use crate::records::{ChatCompletion, ChatCompletionChunk, ChunkOf, Holds};
 use crate::wakeup::{self, Waiter, WakeUp, on_behalf_of};
 
@@ -228,7 +229,10 @@ impl Chunks {
 
 impl Drop for Chunks {
     fn drop(&mut self) {
-        self.0.close();
+        // Where someone waits all the same, this iteration was refused, and the stream is theirs.
+        if !self.0.lock().is_waited_for {
+            self.0.close();
+        }
     }
 }
 
@@ -364,7 +368,11 @@ impl Reader {
         let handle = self.own.handle.clone();
         let said = pin!(handle.with(ChatStream::completion)).poll(&mut Context::from_waker(Waker::noop()));
         let error = Error::new(ErrorKind::Cancelled, "the stream was closed");
-        self.runtime.spawn(async move { while handle.next_batch().await.is_some() {} });
+        let left = Left::begin();
+        self.runtime.spawn(async move {
+            while handle.next_batch().await.is_some() {}
+            drop(left);
+        });
         match said {
             Poll::Ready(said) => error.with_partial(said),
             Poll::Pending => error,

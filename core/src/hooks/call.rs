@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
@@ -216,8 +216,27 @@ pub(crate) fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "the caller cancelled the call")
 }
 
+static DETACHED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many calls that were left are still telling their end to hooks. A process that is about to exit may wait until there are none.
+pub fn ends_under_way() -> usize {
+    DETACHED.load(Ordering::SeqCst)
+}
+
 /// Goes on with a future that nobody waits for: on the caller's runtime, or on that of the process.
 pub(crate) fn detach(rest: Pending<'static, ()>) {
+    struct Detached;
+    impl Drop for Detached {
+        fn drop(&mut self) {
+            DETACHED.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    DETACHED.fetch_add(1, Ordering::SeqCst);
+    let detached = Detached;
+    let rest = async move {
+        let _detached = detached;
+        rest.await;
+    };
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn(rest)),
         Err(_) => drop(runtime::shared().spawn(rest)),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use serde::Serialize;
 
+pub use call::ends_under_way;
 pub(crate) use call::{CallHooks, Ending, RouteHooks, cancelled, detach};
 pub(crate) use log::LogCalls;
 pub use relay::{HookCall, relay};

@@ -22,8 +22,12 @@ pub fn relay(stages: Stages, send: impl Fn(HookCall) + Send + Sync + 'static) ->
 /// A hook is asked, in JSON. It may be answered from any thread and later; dropped unanswered, it lets the call pass.
 pub struct HookCall {
     event: String,
-    answer: oneshot::Sender<String>,
+    answer: oneshot::Sender<Said>,
 }
+
+/// An answer's JSON, and what its error comes from.
+type Said = (String, Option<Source>);
+type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 impl HookCall {
     /// What it is asked: an object with `stage`, `call`, `attempt`, `provider`, `model`, `stream`, and what the stage is about.
@@ -33,8 +37,17 @@ impl HookCall {
 
     /// Answers. Nothing or `{}` passes; else one of `request`, `chunks`, `error` and `response`, as the stage takes it.
     pub fn answer(self, json: &str) {
+        self.say(json, None);
+    }
+
+    /// As [`HookCall::answer`]; an error that it says has this [`source`](std::error::Error::source), such as the language's own exception.
+    pub fn answer_from(self, json: &str, source: impl std::error::Error + Send + Sync + 'static) {
+        self.say(json, Some(Arc::new(source)));
+    }
+
+    fn say(self, json: &str, source: Option<Source>) {
         // Where nobody waits any more the call is over.
-        let _ = self.answer.send(json.to_owned());
+        let _ = self.answer.send((json.to_owned(), source));
     }
 }
 
@@ -90,8 +103,12 @@ impl Relay {
         let event = serde_json::to_string(&Event { stage: stage.as_str(), at, about }).expect("wire types make JSON");
         let (answer, answered) = oneshot::channel();
         (self.send)(HookCall { event, answer });
-        let Ok(text) = answered.await else { return Ok(None) };
-        Answer::read(stage, &text)
+        let Ok((text, source)) = answered.await else { return Ok(None) };
+        let mut answer = Answer::read(stage, &text)?;
+        if let Some(Answer::Error(said)) = &mut answer {
+            said.source = source;
+        }
+        Ok(answer)
     }
 }
 
@@ -208,11 +225,13 @@ impl Answer {
 struct SaidError {
     kind: ErrorKind,
     message: String,
+    #[serde(skip)]
+    source: Option<Source>,
 }
 
 impl SaidError {
     fn error(self) -> Error {
-        Error::new(self.kind, self.message)
+        Error::new(self.kind, self.message).with_shared_source(self.source)
     }
 
     fn instead_of(self, error: Error) -> Error {
@@ -220,7 +239,7 @@ impl SaidError {
         let shown = error.to_string();
         let route = shown.strip_suffix(error.message()).unwrap_or_default();
         let message = self.message.strip_prefix(route).unwrap_or(&self.message).to_owned();
-        error.with_kind(self.kind, message)
+        error.with_kind(self.kind, message).with_shared_source(self.source)
     }
 }
 

@@ -1,4 +1,4 @@
-import { errorHere, errorOf, LlmError } from "./errors";
+import { errorHere, errorOf, LlmError, Thrown } from "./errors";
 import { ask, type Hook, stagesOf } from "./hooks";
 import { answerOf, inbox, refusedBy } from "./inbox";
 import { type NativeClient, type NativeQuestions, native } from "./native";
@@ -9,24 +9,30 @@ import type { ChatCompletion, ChatCompletionRequest } from "./types";
 /** Talks to every provider: `provider/model` in, OpenAI's chunks out. One client serves any number of calls at once. */
 export class LlmClient {
   readonly #native: NativeClient;
-  readonly #blockable: boolean;
+  /** Where functions of the program are asked. */
+  readonly #thrown: Thrown | undefined;
 
   /** Without options, keys and base URLs come from the usual variables, such as `OPENAI_API_KEY`. */
   constructor(options: ClientOptions = {}) {
     const { tokenProviders = {}, hooks = [] } = options;
     const list = Array.isArray(hooks) ? hooks : [hooks];
     const providers = Object.keys(tokenProviders);
-    this.#blockable = providers.length === 0 && list.length === 0;
     try {
-      if (this.#blockable) {
+      if (providers.length === 0 && list.length === 0) {
         this.#native = new native.Client(toConfig(options));
         return;
       }
       const questions = new native.Questions();
+      const thrown = new Thrown(() => questions.forgotten());
+      this.#thrown = thrown;
       // The engine holds this function: it must not hold the client, or neither would ever be collected.
       const asked = (number: number, hook: number | null | undefined, text: string) => {
-        if (hook == null) giveToken(questions, number, tokenProviders[text]);
-        else giveAnswer(questions, number, ask(list[hook] as Hook, text));
+        if (hook == null) giveToken(questions, number, thrown, tokenProviders[text]);
+        else {
+          ask(list[hook] as Hook, text, (json, refusal) => {
+            questions.answerHook(number, json, refusal && thrown.keep(refusal.thrown));
+          });
+        }
       };
       this.#native = new native.Client(toConfig(options), questions, asked, providers, list.map(stagesOf));
     } catch (error) {
@@ -39,7 +45,7 @@ export class LlmClient {
     const signal = options?.signal;
     if (signal?.aborted) throw refusedBy(signal);
     const call = this.#native.chatStream(inbox, textOf(request), toCallOptions(options));
-    return ChatStream.open(call, signal, this.#blockable);
+    return ChatStream.open(call, signal, this.#thrown);
   }
 
   /** Asks for a whole answer. */
@@ -47,7 +53,7 @@ export class LlmClient {
     const signal = options?.signal;
     if (signal?.aborted) throw refusedBy(signal);
     const call = this.#native.chat(inbox, textOf(request), toCallOptions(options));
-    return JSON.parse(await answerOf(call, signal)) as ChatCompletion;
+    return JSON.parse(await answerOf(call, signal, this.#thrown)) as ChatCompletion;
   }
 }
 
@@ -62,16 +68,14 @@ function textOf(request: ChatCompletionRequest): string {
 async function giveToken(
   questions: NativeQuestions,
   number: number,
+  thrown: Thrown,
   provider?: () => Token | Promise<Token>,
 ): Promise<void> {
   try {
     const { token, expiresAt } = await (provider as () => Token | Promise<Token>)();
     questions.answerToken(number, token, expiresAt === undefined ? undefined : Number(expiresAt));
   } catch (error) {
-    questions.answerToken(number, undefined, undefined, error instanceof Error ? error.message : String(error));
+    const failure = error instanceof Error ? error.message : String(error);
+    questions.answerToken(number, undefined, undefined, failure, thrown.keep(error));
   }
-}
-
-async function giveAnswer(questions: NativeQuestions, number: number, answer: string | Promise<string>): Promise<void> {
-  questions.answerHook(number, typeof answer === "string" ? answer : await answer);
 }

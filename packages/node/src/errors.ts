@@ -34,6 +34,10 @@ export interface Fields {
   retryable: boolean;
   partial: ChatCompletion | null;
   causes?: Fields[];
+  /** The numbers of what was thrown that it and its causes come from. */
+  thrown?: (number | null)[];
+  /** What that was. */
+  cause?: unknown;
 }
 
 /** An error of the engine. Each kind has its own class; this is the class of all. */
@@ -63,7 +67,8 @@ export class LlmError extends Error {
   /** @internal */
   constructor(fields: Fields, cause?: unknown) {
     const causes = (fields.causes ?? []).map((fields) => errorFrom(fields));
-    super(fields.message, cause === undefined && causes.length === 0 ? undefined : { cause: cause ?? causes.at(-1) });
+    const from = cause ?? fields.cause ?? causes.at(-1);
+    super(fields.message, from === undefined ? undefined : { cause: from });
     this.kind = fields.kind;
     this.provider = fields.provider ?? undefined;
     this.model = fields.model ?? undefined;
@@ -143,8 +148,36 @@ export function errorFrom(fields: Fields, cause?: unknown): LlmError {
 }
 
 /** @internal The error that the engine tells as JSON. */
-export function errorOf(json: string, cause?: unknown): LlmError {
-  return errorFrom(JSON.parse(json) as Fields, cause);
+export function errorOf(json: string, cause?: unknown, thrown?: Thrown): LlmError {
+  const fields = JSON.parse(json) as Fields;
+  for (const [at, number] of (fields.thrown ?? []).entries()) {
+    const error = at === 0 ? fields : fields.causes?.[at - 1];
+    if (number !== null && error) error.cause = thrown?.get(number);
+  }
+  return errorFrom(fields, cause);
+}
+
+/** @internal What the functions of a program threw when the engine asked them, kept for the errors that come from it. */
+export class Thrown {
+  readonly #values = new Map<number, unknown>();
+  readonly #forgotten: () => number[];
+  #last = 0;
+
+  /** `forgotten` gives the numbers that no error names any more. */
+  constructor(forgotten: () => number[]) {
+    this.#forgotten = forgotten;
+  }
+
+  /** Keeps what was thrown, under a number. */
+  keep(value: unknown): number {
+    for (const number of this.#forgotten()) this.#values.delete(number);
+    this.#values.set(++this.#last, value);
+    return this.#last;
+  }
+
+  get(number: number): unknown {
+    return this.#values.get(number);
+  }
 }
 
 /** @internal The error of a call that this side refuses or gives up. */

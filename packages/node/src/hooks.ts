@@ -28,7 +28,8 @@ type Says<T> = T | undefined | void | Promise<T | undefined | void>;
 
 /**
  * A hook. Its functions run on the event loop of the thread that made the client, and the call waits for them. One that throws refuses, as
- * if it had said an error of the kind `permission`, or of the thrown `LlmError`'s own. Those that are left out cost nothing.
+ * if it had said an error of the kind `permission`, or of the thrown `LlmError`'s own; what was thrown is that error's `cause`. Those that
+ * are left out cost nothing.
  */
 export interface Hook {
   /** A model is about to be asked: before the first of a list, and before each that goes on. */
@@ -75,19 +76,25 @@ interface Event extends HookContext {
 /** What every stage's function may say. */
 type Answer = { request?: object; response?: object; chunks?: object[]; error?: HookError } | undefined;
 
-/** @internal Asks a hook, and gives its answer as the engine's JSON: at once where the function does. */
-export function ask(hook: Hook, json: string): string | Promise<string> {
+/** @internal Asks a hook. It answers in the engine's JSON, at once where the function does; with what was thrown, if that is why. */
+export function ask(hook: Hook, json: string, answer: (json: string, refusal?: { thrown: unknown }) => void): void {
   const { stage, request_id, error, response, ...event } = JSON.parse(json) as Event;
   const name = functions.get(stage) as keyof Hook;
   if (request_id != null) Object.assign(event, { requestId: request_id });
   if (response != null) Object.assign(event, { response });
   if (error != null) Object.assign(event, { error: errorFrom(error) });
-  const refuse = (thrown: unknown) => refused(name, thrown);
+  const refuse = (thrown: unknown) => answer(refused(name, thrown), { thrown });
   try {
     const said = (hook[name] as (event: object) => Answer | PromiseLike<Answer>).call(hook, event);
-    return isPromise(said) ? Promise.resolve(said).then(written).catch(refuse) : written(said);
+    if (isPromise(said)) {
+      Promise.resolve(said)
+        .then(written)
+        .then((json) => answer(json), refuse);
+    } else {
+      answer(written(said));
+    }
   } catch (thrown) {
-    return refuse(thrown);
+    refuse(thrown);
   }
 }
 

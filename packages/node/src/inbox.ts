@@ -1,6 +1,6 @@
 /** Wakes whoever waits for a call. One inbox serves all calls of an event loop: the main thread's, or a worker's. */
 
-import { errorHere, errorOf, type LlmError } from "./errors";
+import { errorHere, errorOf, type LlmError, type Thrown } from "./errors";
 import { type NativeCall, native } from "./native";
 
 /** Who waits for which call. One that nobody waits for just now keeps its place: giving it up for each wait costs more. */
@@ -37,7 +37,7 @@ export function close(call: number): void {
 }
 
 /** A whole answer as JSON. */
-export function answerOf(call: NativeCall, signal?: AbortSignal): Promise<string> {
+export function answerOf(call: NativeCall, signal?: AbortSignal, thrown?: Thrown): Promise<string> {
   const { number } = call;
   return new Promise((resolve, reject) => {
     const advance = () => {
@@ -45,7 +45,7 @@ export function answerOf(call: NativeCall, signal?: AbortSignal): Promise<string
       if (text === null) return awaitCall(number, advance);
       close(number);
       signal?.removeEventListener("abort", abort);
-      if (isError(text)) reject(errorOf(text, signal?.aborted ? signal.reason : undefined));
+      if (isError(text)) reject(errorOf(text, signal?.aborted ? signal.reason : undefined, thrown));
       else resolve(text);
     };
     const abort = () => {

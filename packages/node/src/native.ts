@@ -27,8 +27,9 @@ export interface NativeClient {
 
 /** Takes the answers to what the engine asks. */
 export interface NativeQuestions {
-  answerToken(number: number, token?: string, expiresAt?: number, failure?: string): void;
-  answerHook(number: number, answer: string): void;
+  answerToken(number: number, token?: string, expiresAt?: number, failure?: string, thrown?: number): void;
+  answerHook(number: number, answer: string, thrown?: number): void;
+  forgotten(): number[];
 }
 
 /** A call in flight; what its polls give is told in `bindings/node/src/call.rs`. */

@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { errorOf, type LlmError } from "./errors";
+import { errorOf, type LlmError, type Thrown } from "./errors";
 import { awaitCall, close, forget, isError } from "./inbox";
 import type { NativeCall } from "./native";
 import type { ChatCompletion, ChatCompletionChunk } from "./types";
@@ -33,7 +33,8 @@ export class ChatStream
   readonly #call: NativeCall;
   readonly #number: number;
   readonly #signal: AbortSignal | undefined;
-  readonly #blockable: boolean;
+  /** Of a client that asks functions of the program; it must not be waited for on this thread. */
+  readonly #thrown: Thrown | undefined;
   #items: Item[] = [];
   #at = 0;
   /** The last whole chunk, without what it said. */
@@ -52,11 +53,11 @@ export class ChatStream
   /** What to do at news of the call. */
   #wake: () => void;
 
-  private constructor(call: NativeCall, signal: AbortSignal | undefined, blockable: boolean) {
+  private constructor(call: NativeCall, signal: AbortSignal | undefined, thrown: Thrown | undefined) {
     this.#call = call;
     this.#number = call.number;
     this.#signal = signal;
-    this.#blockable = blockable;
+    this.#thrown = thrown;
     this.#wake = this.#advance;
     if (signal) {
       // The signal may outlive the stream and must not hold it.
@@ -70,8 +71,8 @@ export class ChatStream
   }
 
   /** @internal Resolves once the first chunk is there; an error before it is thrown. */
-  static open(call: NativeCall, signal: AbortSignal | undefined, blockable: boolean): Promise<ChatStream> {
-    const stream = new ChatStream(call, signal, blockable);
+  static open(call: NativeCall, signal: AbortSignal | undefined, thrown: Thrown | undefined): Promise<ChatStream> {
+    const stream = new ChatStream(call, signal, thrown);
     return new Promise((resolve, reject) => {
       stream.#wake = () => {
         if (!stream.#poll()) return awaitCall(stream.#number, stream.#wake);
@@ -118,7 +119,7 @@ export class ChatStream
 
   /** As `for await`, but each step waits on this thread. */
   [Symbol.iterator](): IterableIterator<ChatCompletionChunk, undefined> {
-    if (!this.#blockable) {
+    if (this.#thrown) {
       throw new TypeError(
         "this client has hooks or token providers in JavaScript, which a plain for…of would keep from running; use `for await`",
       );
@@ -264,8 +265,9 @@ export class ChatStream
     else if (text.startsWith("=")) {
       this.#items = [text.slice(1)];
       this.#at = 0;
-    } else if (isError(text)) this.#finish(errorOf(text, this.#signal?.aborted ? this.#signal.reason : undefined));
-    else {
+    } else if (isError(text)) {
+      this.#finish(errorOf(text, this.#signal?.aborted ? this.#signal.reason : undefined, this.#thrown));
+    } else {
       this.#items = JSON.parse(text) as Item[];
       this.#at = 0;
     }

@@ -194,6 +194,48 @@ test("onError sees the engine's error, changes it, or answers", async () => {
   assert.equal(textOf(chunks), "from a shelf");
 });
 
+test("what a function threw is the cause of the error, also of one model of a list", async () => {
+  const thrown = [new Error("mine"), { code: 7 }, new OverloadedError({ kind: "overloaded", message: "mine" })];
+  for (const stage of ["beforeRequest", "afterHeaders", "onChunks", "onError"]) {
+    const behaviour = stage === "onError" ? "status=500" : "text=one";
+    for (const what of thrown) {
+      const refuse = () => {
+        throw what;
+      };
+      for (const hook of [refuse, async () => refuse()]) {
+        const client = mock.client(behaviour, { hooks: { [stage]: hook }, cooldown: 0 });
+        assert.equal((await failure(client.chat(story))).cause, what);
+        assert.equal((await failure(client.chatStream(story).then(collect))).cause, what);
+        const list = { ...story, model: ["openai/one", "openai/two"] };
+        const { causes, cause } = await failure(client.chatStream(list).then(collect));
+        // A chunk that is refused ends the call: nobody else is asked.
+        assert.deepEqual(causes.length > 0 ? causes.map((error) => error.cause) : [cause, cause], [what, what]);
+      }
+    }
+  }
+});
+
+test("what a function threw is kept no longer than the error", async () => {
+  const MANY = 50;
+  let collected = 0;
+  const registry = new FinalizationRegistry(() => collected++);
+  const hooks = {
+    beforeRequest() {
+      const error = new Error("mine");
+      registry.register(error);
+      throw error;
+    },
+  };
+  const client = mock.client("", { hooks });
+  // The last one has those before it let go.
+  for (let n = 0; n <= MANY; n++) await failure(client.chat(story));
+  while (collected < MANY) {
+    global.gc();
+    await turn();
+  }
+  await failure(client.chat(story));
+});
+
 test("onEnd is told once, however the stream is left", async () => {
   const ends = [];
   const client = mock.client("text=one two three; stall=3", { hooks: { onEnd: (end) => void ends.push(end) } });

@@ -374,18 +374,18 @@ test("a client with token providers in JavaScript streams, and refuses a plain f
   stream.abort();
 });
 
-test("a token provider that throws fails the call with its message", async () => {
+test("a token provider that throws fails the call with its message and as its cause", async () => {
   const settings = { vertex_ai: { project: "p" } };
+  const luck = new Error("no luck");
   const tokenProviders = {
     vertex_ai: () => {
-      throw new Error("no luck");
+      throw luck;
     },
   };
   const client = new LlmClient({ baseUrls: { vertex_ai: mock.url }, settings, maxRetries: 0, tokenProviders });
-  assert.match(
-    (await failure(client.chatStream({ ...story, model: "vertex_ai/gemini-2.5-flash" }))).message,
-    /no luck/,
-  );
+  const error = await failure(client.chatStream({ ...story, model: "vertex_ai/gemini-2.5-flash" }));
+  assert.match(error.message, /no luck/);
+  assert.equal(error.cause, luck);
 });
 
 test("an error says who refused, how, under which name, and when to ask again", async () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -13,7 +14,7 @@ from ._stream import ChatStream, SyncChatStream
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._parameters import Messages, Parameters
+    from ._parameters import CompletionParameters, Messages
 
 _T = TypeVar("_T")
 
@@ -25,10 +26,7 @@ def completion(
     *,
     stream: Literal[True],
     response_format: type[_T],
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[CompletionParameters],
 ) -> SyncChatStream[_T]: ...
 @overload
 def completion(
@@ -37,10 +35,7 @@ def completion(
     *,
     stream: Literal[True],
     response_format: Mapping[str, Any] | None = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[CompletionParameters],
 ) -> SyncChatStream: ...
 @overload
 def completion(
@@ -49,10 +44,7 @@ def completion(
     *,
     stream: Literal[False] = False,
     response_format: type[_T],
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[CompletionParameters],
 ) -> ChatCompletion[_T]: ...
 @overload
 def completion(
@@ -61,27 +53,16 @@ def completion(
     *,
     stream: Literal[False] = False,
     response_format: Mapping[str, Any] | None = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[CompletionParameters],
 ) -> ChatCompletion: ...
 def completion(
-    model: str | Sequence[str],
-    messages: Messages,
-    *,
-    stream: bool = False,
-    response_format: Any = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Any,
+    model: str | Sequence[str], messages: Messages, *, stream: bool = False, response_format: Any = None, **parameters: Any
 ) -> ChatCompletion[Any] | SyncChatStream[Any]:
     """Asks a model, or a list of them until one answers; with `stream`, chunks, whose `delta` is their text.
 
     An answer that breaks off is gone on with by the next model of the list, in the manner of `stream_fallback_mode`.
     """
-    client = _client(api_key, base_url, provider, _owner(model) if api_key or base_url else "")
+    client = _client_for(model, parameters)
     ask: Any = client.chat_stream_sync if stream else client.chat_sync
     answer: ChatCompletion[Any] | SyncChatStream[Any] = ask(
         model=model, messages=messages, response_format=response_format, **parameters
@@ -96,10 +77,7 @@ async def acompletion(
     *,
     stream: Literal[True],
     response_format: type[_T],
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[CompletionParameters],
 ) -> ChatStream[_T]: ...
 @overload
 async def acompletion(
@@ -108,10 +86,7 @@ async def acompletion(
     *,
     stream: Literal[True],
     response_format: Mapping[str, Any] | None = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[CompletionParameters],
 ) -> ChatStream: ...
 @overload
 async def acompletion(
@@ -120,10 +95,7 @@ async def acompletion(
     *,
     stream: Literal[False] = False,
     response_format: type[_T],
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[CompletionParameters],
 ) -> ChatCompletion[_T]: ...
 @overload
 async def acompletion(
@@ -132,24 +104,13 @@ async def acompletion(
     *,
     stream: Literal[False] = False,
     response_format: Mapping[str, Any] | None = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[CompletionParameters],
 ) -> ChatCompletion: ...
 async def acompletion(
-    model: str | Sequence[str],
-    messages: Messages,
-    *,
-    stream: bool = False,
-    response_format: Any = None,
-    api_key: str | None = None,
-    base_url: str | None = None,
-    provider: str | None = None,
-    **parameters: Any,
+    model: str | Sequence[str], messages: Messages, *, stream: bool = False, response_format: Any = None, **parameters: Any
 ) -> ChatCompletion[Any] | ChatStream[Any]:
     """As `completion`, in a coroutine: `async for chunk in await acompletion(…, stream=True)`."""
-    client = _client(api_key, base_url, provider, _owner(model) if api_key or base_url else "")
+    client = _client_for(model, parameters)
     ask: Any = client.chat_stream if stream else client.chat
     answer: ChatCompletion[Any] | ChatStream[Any] = await ask(
         model=model, messages=messages, response_format=response_format, **parameters
@@ -157,11 +118,20 @@ async def acompletion(
     return answer
 
 
-def _owner(model: str | Sequence[str]) -> str:
-    """Whose a key is that came with a model: it goes to no other provider."""
-    return (model if isinstance(model, str) else model[0]).partition("/")[0]
+def _client_for(model: str | Sequence[str], parameters: dict[str, Any]) -> LlmClient:
+    """A client with what among the parameters is a client's; it serves all such calls."""
+    api_key, base_url, provider = (parameters.pop(name, None) for name in ("api_key", "base_url", "provider"))
+    # A key that came with a model goes to no other model's provider.
+    first = model if isinstance(model, str) else next(iter(model), "")
+    owner = first.partition("/")[0] if api_key or base_url else ""
+    return _client(api_key, base_url, provider, owner, environment())
 
 
 @lru_cache(maxsize=64)
-def _client(api_key: str | None, base_url: str | None, provider: str | None, _owner: str) -> LlmClient:
+def _client(api_key: str | None, base_url: str | None, provider: str | None, _owner: str, _environment: object) -> LlmClient:
     return LlmClient(api_key=api_key, base_url=base_url, provider=provider)
+
+
+def environment() -> frozenset[tuple[str, str]]:
+    """The variables, where keys and addresses may come from. A client reads them once; where they change, another one serves."""
+    return frozenset(os.environ.items())

@@ -11,16 +11,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import LiterLlmError, from_json
 from ._json import encode
 from ._native import ChatCompletion, ChatCompletionChunk
+from ._waiting import run_in_own_loop
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
     from ._native import Reply
 
 _log = logging.getLogger("liter_llm")
@@ -84,7 +82,8 @@ class Hook:
     """What is asked around every call of a client: `LlmClient(hooks=[…])`. Any object with some of these methods is one.
 
     A method may be a coroutine function: it runs in the caller's asyncio or trio loop, where the call was made in one. Others run
-    in threads of their own and may block. `None` lets the call pass as it is; an exception refuses.
+    in threads of their own and may block. `None` lets the call pass as it is. An exception refuses, and is the cause of what the
+    caller gets.
     """
 
     def before_request(self, event: HookEvent) -> Any:
@@ -198,46 +197,23 @@ def _run(
     try:
         value = call()
         if inspect.isawaitable(value):
-            _start(_finish(value, said, refused, reply), start)
+            (start or run_in_own_loop)(_finish(value, said, refused, reply))
             return
-        text = said(value)
-    except Exception as error:
-        text = refused(error)
-    reply.answer(text)
+        reply.answer(said(value))
+    except BaseException as error:
+        # Even `SystemExit` refuses: a call passes where it was let pass.
+        reply.answer(refused(error), error)
 
 
 async def _finish(
     value: Awaitable[Any], said: Callable[[Any], str], refused: Callable[[BaseException], str], reply: Reply
 ) -> None:
     try:
-        text = said(await value)
-    except Exception as error:
-        text = refused(error)
-    reply.answer(text)
-
-
-def _start(work: Coroutine[Any, Any, None], start: Start | None) -> None:
-    if start is not None:
-        try:
-            start(work)
-            return
-        except RuntimeError:
-            # The caller's loop is over.
-            pass
-    import asyncio
-
-    asyncio.run_coroutine_threadsafe(work, _own_loop())
-
-
-@cache
-def _own_loop() -> AbstractEventLoop:
-    """An event loop for calls that come from none."""
-    import asyncio
-    from threading import Thread
-
-    loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, name="liter_llm-hooks", daemon=True).start()
-    return loop
+        reply.answer(said(await value))
+    except BaseException as error:
+        reply.answer(refused(error), error)
+        if not isinstance(error, Exception):
+            raise
 
 
 def _said(event: HookEvent, value: Any) -> str:
@@ -250,8 +226,8 @@ def _said(event: HookEvent, value: Any) -> str:
         return encode({"request": value})
     if event.stage == "on_chunks" and isinstance(value, Iterable) and not isinstance(value, (str, Mapping)):
         return encode({"chunks": list(value)})
-    if event.stage == "on_error" and isinstance(value, BaseException):
-        return _refused(event, value)
+    if event.stage == "on_error" and isinstance(value, Exception):
+        raise value
     if event.stage == "on_end":
         return ""
     raise LiterLlmError(f"{event.stage} cannot return {type(value).__name__}")
@@ -264,10 +240,12 @@ def _made_up(event: HookEvent, text: str) -> dict[str, Any]:
 
 
 def _refused(event: HookEvent, error: BaseException) -> str:
+    if event.stage == "on_end" and isinstance(error, Exception):
+        # Nothing can be refused any more, and the error would be lost.
+        _log.error("a hook failed at on_end", exc_info=error)
     if isinstance(error, LiterLlmError):
         kind, message = error.kind or "invalid_request", error.message
     else:
-        _log.debug("a hook refused a call at %s", event.stage, exc_info=error)
         kind, message = "permission", f"{type(error).__name__}: {error}"
     return encode({"error": {"kind": kind, "message": message}})
 

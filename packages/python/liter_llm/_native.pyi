@@ -584,8 +584,8 @@ class Ready:
 class Reply:
     """Where the answer to what the engine asks goes. Dropped unanswered, nothing was said."""
 
-    def answer(self, text: str) -> None:
-        """Only the first answer counts."""
+    def answer(self, text: str, raised: BaseException | None = None) -> None:
+        """Only the first answer counts. The exception that an error comes from is the cause of what the caller gets."""
 
 def after_fork_in_child() -> None: ...
 def before_exit() -> None: ...

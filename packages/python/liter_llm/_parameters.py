@@ -87,4 +87,12 @@ class Parameters(CallOptions, total=False):
     """Whatever else the provider understands; unknown names among the keyword arguments are sent as well."""
 
 
+class CompletionParameters(Parameters, total=False):
+    """What a call without a client may say of it."""
+
+    api_key: str | None
+    base_url: str | None
+    provider: str | None
+
+
 OPTION_NAMES = frozenset(CallOptions.__annotations__)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Coroutine
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -129,10 +130,11 @@ def _watched_by_asyncio(loop: asyncio.AbstractEventLoop) -> WakeUp:
     known = ref(loop)
 
     def start(work: Coroutine[Any, Any, None]) -> None:
-        loop = known()
-        if loop is None:
-            raise RuntimeError("the event loop is gone")
-        loop.call_soon_threadsafe(_started, loop, work)
+        loop, guest = known(), Guest(work)
+        # A loop that is closed does not take it, and one that is being closed lets go of it.
+        with suppress(RuntimeError):
+            if loop is not None:
+                loop.call_soon_threadsafe(_started, loop, guest)
 
     try:
         wake_up = WakeUp(start=start)
@@ -149,9 +151,9 @@ def _watched_by_asyncio(loop: asyncio.AbstractEventLoop) -> WakeUp:
 _tasks: set[asyncio.Task[None]] = set()
 
 
-def _started(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+def _started(loop: asyncio.AbstractEventLoop, guest: Guest) -> None:
     # A loop holds its tasks but weakly.
-    task = loop.create_task(work)
+    task = loop.create_task(guest.work())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 
@@ -166,13 +168,10 @@ async def _wait_in_trio(operation: Operation) -> None:
         known = ref(token)
 
         def start(work: Coroutine[Any, Any, None]) -> None:
-            token = known()
-            if token is None:
-                raise RuntimeError("the event loop is gone")
-            try:
-                token.run_sync_soon(trio.lowlevel.spawn_system_task, _await, work)
-            except trio.RunFinishedError:
-                raise RuntimeError("the event loop is over") from None
+            token, guest = known(), Guest(work)
+            with suppress(trio.RunFinishedError):
+                if token is not None:
+                    token.run_sync_soon(_started_in_trio, guest)
 
         wake_up = _wake_ups[token] = WakeUp(start=start)
         trio.lowlevel.spawn_system_task(_watch_in_trio, wake_up)
@@ -186,8 +185,46 @@ async def _wait_in_trio(operation: Operation) -> None:
     await trio.lowlevel.wait_task_rescheduled(abort)
 
 
-async def _await(work: Coroutine[Any, Any, None]) -> None:
-    await work
+def _started_in_trio(guest: Guest) -> None:
+    import trio
+
+    async def run(work: Coroutine[Any, Any, None]) -> None:
+        await work
+
+    trio.lowlevel.spawn_system_task(run, guest.work())
+
+
+class Guest:
+    """Work that an event loop is to do for the engine; if that ends first, a loop of this package's own does it."""
+
+    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
+        self._work: Coroutine[Any, Any, None] | None = work
+
+    def work(self) -> Coroutine[Any, Any, None]:
+        work, self._work = self._work, None
+        assert work is not None, "an event loop begins it once"
+        return work
+
+    def __del__(self) -> None:
+        if self._work is not None:
+            run_in_own_loop(self._work)
+
+
+def run_in_own_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Runs work that no event loop of the program's takes."""
+    import asyncio
+
+    asyncio.run_coroutine_threadsafe(work, _own_loop())
+
+
+@cache
+def _own_loop() -> asyncio.AbstractEventLoop:
+    import asyncio
+    from threading import Thread
+
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="liter_llm-hooks", daemon=True).start()
+    return loop
 
 
 async def _watch_in_trio(wake_up: WakeUp) -> None:

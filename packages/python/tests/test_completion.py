@@ -9,7 +9,7 @@ import pydantic
 import pytest
 from support import ASK, Mock
 
-from liter_llm import AllFailedError, acompletion, completion
+from liter_llm import AllFailedError, AuthenticationError, InvalidRequestError, acompletion, completion
 
 TEXT = "one two three four five six seven eight nine ten eleven twelve"
 MESSAGES: Any = ASK["messages"]
@@ -87,6 +87,20 @@ def test_what_is_no_model_is_named_as_it_was_asked_for(monkeypatch: pytest.Monke
         completion(models, MESSAGES)
     assert [model for model, _ in caught.value.errors] == models
     assert completion([models[0], "gpt-4o?text=ok"], MESSAGES).fallback_attempts == models[:1]
+
+
+def test_a_key_may_be_set_after_a_first_call(mock: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = "gpt-4o?text=a&expect_key=later"
+    with pytest.raises(AuthenticationError):
+        completion(model, MESSAGES)
+    monkeypatch.setenv("OPENAI_API_KEY", "later")
+    assert completion(model, MESSAGES).text == "a"
+    assert asyncio.run(acompletion(model, MESSAGES)).text == "a"
+
+
+def test_no_models_are_refused() -> None:
+    with pytest.raises(InvalidRequestError):
+        completion([], MESSAGES, api_key="one")
 
 
 def test_a_key_given_with_a_model_is_its_providers(mock: Mock) -> None:

@@ -183,6 +183,51 @@ def test_an_exception_refuses(mock: Mock, stream: Stream) -> None:
 
 
 @both_ways
+@pytest.mark.parametrize("stage", ["before_request", "after_headers", "on_chunks", "on_error"])
+def test_what_a_hook_raised_is_the_cause(mock: Mock, stream: Stream, stage: str) -> None:
+    raised = [ValueError("mine"), RateLimitedError("mine"), SystemExit("mine")]
+
+    class Plain:
+        def __init__(self, error: BaseException) -> None:
+            def refuse(_: HookEvent) -> None:
+                raise error
+
+            async def refuse_later(event: HookEvent) -> None:
+                refuse(event)
+
+            # `SystemExit` in a coroutine ends its event loop, too.
+            setattr(self, stage, refuse if isinstance(error, SystemExit) else refuse_later)
+
+    behaviour = "status=500" if stage == "on_error" else "text=one"
+    for error in raised:
+        one = stream(mock.client(behaviour, hooks=[Plain(error)]), ASK).error
+        assert one is not None
+        assert (one.__cause__, one.kind) == (error, "rate_limited" if isinstance(error, RateLimitedError) else "permission")
+        models = [f"openai/{name}-{stage}?{behaviour}" for name in ("a", "b")]
+        both = stream(mock.client(hooks=[Plain(error)], cooldown=0), {**ASK, "model": models}).error
+        assert both is not None
+        assert [cause.__cause__ for cause in both.causes or [both]] == [error] * (len(both.causes) or 1)
+
+
+def test_what_on_end_raises_is_not_lost(mock: Mock, caplog: pytest.LogCaptureFixture) -> None:
+    class End:
+        def on_end(self, event: HookEvent) -> None:
+            raise ValueError("mine")
+
+    class Later:
+        async def on_end(self, event: HookEvent) -> None:
+            raise ValueError("mine")
+
+    for hook in (End(), Later()):
+        caplog.clear()
+        assert mock.client("text=one", hooks=[hook]).chat_sync(**ASK).text == "one"
+        (record,) = caplog.records
+        assert (record.name, record.levelno) == ("liter_llm", logging.ERROR)
+        assert record.exc_info is not None
+        assert str(record.exc_info[1]) == "mine"
+
+
+@both_ways
 def test_an_error_is_changed_and_answered(mock: Mock, stream: Stream) -> None:
     class Other(Hook):
         def on_error(self, event: HookEvent) -> Any:
@@ -448,6 +493,59 @@ def test_the_process_ends_cleanly_while_hooks_run(mock: Mock) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "through\n", "")
 
 
+@pytest.mark.parametrize("kind", ["", "async "])
+@pytest.mark.parametrize(
+    "leave",
+    [
+        """
+        for _ in client.chat_stream_sync(**ask):
+            break
+        """,
+        """
+        async def main():
+            async for _ in await client.chat_stream(**ask):
+                break
+        asyncio.run(main())
+        """,
+        """
+        async def main():
+            async def read():
+                async for _ in await client.chat_stream(**ask):
+                    begun.set()
+            begun = asyncio.Event()
+            task = asyncio.ensure_future(read())
+            await begun.wait()
+        asyncio.run(main())
+        """,
+        """
+        async def main():
+            try:
+                await asyncio.wait_for(client.chat(**{**ask, "model": "openai/gpt-4o?ttft=60000"}), 0.01)
+            except asyncio.TimeoutError:
+                pass
+        asyncio.run(main())
+        """,
+    ],
+    ids=["threads", "break", "cancelled", "timeout"],
+)
+def test_the_end_is_told_though_the_process_exits(mock: Mock, kind: str, leave: str) -> None:
+    code = f"""
+import asyncio
+from liter_llm import Hook, LlmClient
+class End(Hook):
+    {kind}def on_end(self, event):
+        print("end", flush=True)
+client = LlmClient(hooks=[End()])
+ask = {{"model": "openai/gpt-4o?text=one two three&stall=2", "messages": "hi"}}
+{textwrap.dedent(leave)}
+"""
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=mock.environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
 def test_calls_are_logged(mock: Mock, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "liter_llm"):
         list(mock.client("text=one; usage=3,4", log_calls=True).chat_stream_sync(**ASK))
@@ -496,3 +594,4 @@ def test_tokens_come_from_the_program(mock: Mock, stream: Stream) -> None:
     error = stream(mock.client(**options, token_providers={"vertex_ai": fail}), request).error
     assert isinstance(error, AuthenticationError)
     assert "OSError: the vault is closed" in str(error)
+    assert isinstance(error.__cause__, OSError)

@@ -237,6 +237,12 @@ def test_batches_are_llmgates() -> None:
 
 def test_the_cache_and_the_rate_are_kept(mock: Mock) -> None:
     id = mock.id()
+    kept = mock.id()
+    middleware = [CacheMiddleware(ttl=60)]
+    for _ in range(3):
+        assert completion(f"gpt-4o?id={kept}&text=kept", MESSAGES, middleware=middleware).text == "kept"
+    assert batch([{"model": f"gpt-4o?id={kept}&text=kept", "messages": MESSAGES}], middleware=middleware).successful == 1
+    assert len(mock.log(kept)) == 1
     gate = LLMGate(middleware=[CacheMiddleware(ttl=60), RateLimitMiddleware(rpm=1)])
     for _ in range(3):
         assert "".join(chunk.delta for chunk in gate.stream(f"gpt-4o?id={id}&text=kept", MESSAGES)) == "kept"

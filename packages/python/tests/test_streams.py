@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -246,6 +247,44 @@ def test_two_tasks_cannot_read_one_stream(mock: Mock) -> None:
             await first
 
     asyncio.run(run())
+
+
+def test_a_second_task_is_refused_and_the_first_one_has_it_all(mock: Mock) -> None:
+    async def run() -> str:
+        id = mock.id()
+        stream = await mock.client(f"id={id}; text=one two three; withhold=1").chat_stream(**ASK)
+        await stream.__anext__()
+
+        async def read() -> str:
+            return "".join([chunk.delta async for chunk in stream])
+
+        first = asyncio.ensure_future(read())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="read already"):
+            await read()
+        mock.release(id, "all")
+        return await first
+
+    assert asyncio.run(run()) == "one two three"
+
+
+def test_a_second_thread_is_refused_and_the_first_one_has_it_all(mock: Mock) -> None:
+    id = mock.id()
+    stream = mock.client(f"id={id}; text=one two three; withhold=1").chat_stream_sync(**ASK)
+    next(stream)
+    outcomes: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        try:
+            outcomes.put("".join(chunk.delta for chunk in stream))
+        except RuntimeError as error:
+            outcomes.put(str(error))
+
+    for _ in range(2):
+        threading.Thread(target=read).start()
+    assert "read already" in outcomes.get(timeout=20)
+    mock.release(id, "all")
+    assert outcomes.get(timeout=20) == "one two three"
 
 
 def test_the_iterator_and_the_default_of_anext(mock: Mock) -> None:

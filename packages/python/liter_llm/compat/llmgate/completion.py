@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Literal, overload
 
-from .gate import LLMGate
+from .gate import LLMGate, gate_with
 from .types import CompletionResponse, StreamChunk
 
 
@@ -53,12 +52,7 @@ async def aparse(model: str | Sequence[str], messages: Sequence[Any], *, respons
 
 
 def _gate(kwargs: dict[str, Any]) -> LLMGate:
-    """The gate that a call's own arguments ask for; without any, one for all calls."""
-    own = {name: kwargs.pop(name, None) for name in ("middleware", "fallback_on", "stream_resume_prompt", "api_key", "provider")}
+    """The gate that a call's own arguments ask for. Calls with the same ones share it, with all that its middleware keeps."""
+    own = {name: kwargs.pop(name, None) for name in ("fallback_on", "stream_resume_prompt", "api_key", "provider")}
     given = {name: value for name, value in own.items() if value is not None}
-    return LLMGate(**given) if given else _shared_gate()
-
-
-@lru_cache(maxsize=1)
-def _shared_gate() -> LLMGate:
-    return LLMGate()
+    return gate_with(kwargs.pop("middleware", None), **given)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from functools import partial
+from dataclasses import dataclass, fields
+from functools import lru_cache, partial
 from typing import Any
 
+from ..._completion import environment
 from ...gate import Gate, Setting
 from .exceptions import BatchTimeoutError, LLMGateError, timed_out, translated, translating
 from .middleware import BaseMiddleware, FallbackMiddleware, LoggingMiddleware
@@ -48,35 +49,29 @@ class LLMGate:
     def completion(
         self, model: str | Sequence[str] | None = None, messages: Sequence[Any] | None = None, **kwargs: Any
     ) -> CompletionResponse:
-        call: Callable[[CompletionRequest], CompletionResponse] = self._whole
-        for item in reversed(self._wrapping):
-            call = partial(item.handle, call_next=call)
-        return call(self._request(model, messages, kwargs, stream=False))
+        response: CompletionResponse = self._wrapped("handle", self._whole)(self._request(model, messages, kwargs, stream=False))
+        return response
 
     async def acompletion(
         self, model: str | Sequence[str] | None = None, messages: Sequence[Any] | None = None, **kwargs: Any
     ) -> CompletionResponse:
-        call: Callable[[CompletionRequest], Any] = self._awhole
-        for item in reversed(self._wrapping):
-            call = partial(item.ahandle, call_next=call)
+        call = self._wrapped("ahandle", self._awhole)
         response: CompletionResponse = await call(self._request(model, messages, kwargs, stream=False))
         return response
 
     def stream(
         self, model: str | Sequence[str] | None = None, messages: Sequence[Any] | None = None, **kwargs: Any
     ) -> Iterator[StreamChunk]:
-        call: Callable[[CompletionRequest], Iterator[StreamChunk]] = self._stream
-        for item in reversed(self._wrapping):
-            call = partial(item.stream_handle, call_next=call)
-        return call(self._request(model, messages, kwargs, stream=True))
+        call = self._wrapped("stream_handle", self._stream)
+        chunks: Iterator[StreamChunk] = call(self._request(model, messages, kwargs, stream=True))
+        return chunks
 
     def astream(
         self, model: str | Sequence[str] | None = None, messages: Sequence[Any] | None = None, **kwargs: Any
     ) -> AsyncIterator[StreamChunk]:
-        call: Callable[[CompletionRequest], AsyncIterator[StreamChunk]] = self._astream
-        for item in reversed(self._wrapping):
-            call = partial(item.astream_handle, call_next=call)
-        return call(self._request(model, messages, kwargs, stream=True))
+        call = self._wrapped("astream_handle", self._astream)
+        chunks: AsyncIterator[StreamChunk] = call(self._request(model, messages, kwargs, stream=True))
+        return chunks
 
     def batch(
         self,
@@ -127,6 +122,12 @@ class LLMGate:
             extra.setdefault("stream_fallback_mode", self._mode)
         return CompletionRequest(**own, stream=stream, extra_kwargs=extra)
 
+    def _wrapped(self, method: str, call: Callable[[CompletionRequest], Any]) -> Callable[[CompletionRequest], Any]:
+        """A call with the program's own middleware around it."""
+        for item in reversed(self._wrapping):
+            call = partial(getattr(item, method), call_next=call)
+        return call
+
     def _whole(self, request: CompletionRequest) -> CompletionResponse:
         with translating(request.models):
             return response_of(self._gate.completion(**request.parameters()), request.models)
@@ -173,11 +174,34 @@ def batch(
     requests: Sequence[CompletionRequest | Mapping[str, Any]], *, middleware: Sequence[Any] | None = None, **options: Any
 ) -> BatchResult:
     """Many requests at once."""
-    return LLMGate(middleware).batch(requests, **options)
+    return gate_with(middleware).batch(requests, **options)
 
 
 async def abatch(
     requests: Sequence[CompletionRequest | Mapping[str, Any]], *, middleware: Sequence[Any] | None = None, **options: Any
 ) -> BatchResult:
     """As `batch`, in a coroutine."""
-    return await LLMGate(middleware).abatch(requests, **options)
+    return await gate_with(middleware).abatch(requests, **options)
+
+
+def gate_with(middleware: Sequence[Any] | None, **options: Any) -> LLMGate:
+    """A gate for calls that have none of their own; the same for the same middleware and options."""
+    return _gate(tuple(_Same(item) for item in middleware or ()), environment(), **options)
+
+
+@lru_cache(maxsize=64)
+def _gate(middleware: tuple[_Same, ...], _environment: object, **options: Any) -> LLMGate:
+    return LLMGate([same.item for same in middleware], **options)
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """An object as itself, whatever it calls equal."""
+
+    item: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.item is self.item
+
+    def __hash__(self) -> int:
+        return id(self.item)
