@@ -62,7 +62,7 @@ def completion(
 
     An answer that breaks off is gone on with by the next model of the list, in the manner of `stream_fallback_mode`.
     """
-    client = _client_for(model, parameters)
+    client = client_for(model, parameters)
     ask: Any = client.chat_stream_sync if stream else client.chat_sync
     answer: ChatCompletion[Any] | SyncChatStream[Any] = ask(
         model=model, messages=messages, response_format=response_format, **parameters
@@ -110,7 +110,7 @@ async def acompletion(
     model: str | Sequence[str], messages: Messages, *, stream: bool = False, response_format: Any = None, **parameters: Any
 ) -> ChatCompletion[Any] | ChatStream[Any]:
     """As `completion`, in a coroutine: `async for chunk in await acompletion(…, stream=True)`."""
-    client = _client_for(model, parameters)
+    client = client_for(model, parameters)
     ask: Any = client.chat_stream if stream else client.chat
     answer: ChatCompletion[Any] | ChatStream[Any] = await ask(
         model=model, messages=messages, response_format=response_format, **parameters
@@ -118,7 +118,7 @@ async def acompletion(
     return answer
 
 
-def _client_for(model: str | Sequence[str], parameters: dict[str, Any]) -> LlmClient:
+def client_for(model: str | Sequence[str], parameters: dict[str, Any]) -> LlmClient:
     """A client with what among the parameters is a client's; it serves all such calls."""
     api_key, base_url, provider = (parameters.pop(name, None) for name in ("api_key", "base_url", "provider"))
     # A key that came with a model goes to no other model's provider.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from ...._client import LlmClient
+from ...._completion import client_for
 from ..client import APIResponse, stream_with
 from ..config import SamplingParams
 
@@ -19,10 +18,6 @@ async def stream_chat(
     cache: Any = None,
     extra_headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[str | APIResponse]:
-    async for item in stream_with(_client(), model_name, prompt, sampling_params or SamplingParams(), tools, extra_headers):
+    client = client_for(model_name, {})
+    async for item in stream_with(client, model_name, prompt, sampling_params or SamplingParams(), tools, extra_headers):
         yield item
-
-
-@cache
-def _client() -> LlmClient:
-    return LlmClient()
