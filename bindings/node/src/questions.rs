@@ -51,16 +51,13 @@ impl Questions {
         let expires_at = expires_at
             .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
             .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-        let answer = match token {
-            Some(token) => Ok(Credential::bearer(token, expires_at)),
-            None => {
-                let error = no_token(failure.as_deref().unwrap_or("it gave no token"));
-                Err(match thrown {
-                    Some(number) => error.with_source(self.thrown(number)),
-                    None => error,
-                })
+        let answer = token.map(|token| Credential::bearer(token, expires_at)).ok_or_else(|| {
+            let error = no_token(failure.as_deref().unwrap_or("it gave no token"));
+            match thrown {
+                Some(number) => error.with_source(self.thrown(number)),
+                None => error,
             }
-        };
+        });
         // Whoever asked may have gone.
         let _ = sender.send(answer);
     }

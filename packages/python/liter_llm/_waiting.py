@@ -7,7 +7,7 @@ the loop.
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -130,11 +130,7 @@ def _watched_by_asyncio(loop: asyncio.AbstractEventLoop) -> WakeUp:
     known = ref(loop)
 
     def start(work: Coroutine[Any, Any, None]) -> None:
-        loop, guest = known(), Guest(work)
-        # A loop that is closed does not take it, and one that is being closed lets go of it.
-        with suppress(RuntimeError):
-            if loop is not None:
-                loop.call_soon_threadsafe(_started, loop, guest)
+        start_in_asyncio(known(), work)
 
     try:
         wake_up = WakeUp(start=start)
@@ -148,14 +144,19 @@ def _watched_by_asyncio(loop: asyncio.AbstractEventLoop) -> WakeUp:
     return wake_up
 
 
-_tasks: set[asyncio.Task[None]] = set()
+def start_in_asyncio(loop: asyncio.AbstractEventLoop | None, work: Coroutine[Any, Any, None]) -> None:
+    """Has a loop do some work, from any thread."""
+    guest = Guest(work)
+    # A loop that is closed does not take it, and one that is being closed lets go of it.
+    with suppress(RuntimeError):
+        if loop is not None:
+            loop.call_soon_threadsafe(_started, loop, guest)
 
 
 def _started(loop: asyncio.AbstractEventLoop, guest: Guest) -> None:
-    # A loop holds its tasks but weakly.
-    task = loop.create_task(guest.work())
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+    task = loop.create_task(guest)
+    # A loop that is closed before the first step drops it, and that is no mistake: the guest goes elsewhere.
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
 async def _wait_in_trio(operation: Operation) -> None:
@@ -188,26 +189,56 @@ async def _wait_in_trio(operation: Operation) -> None:
 def _started_in_trio(guest: Guest) -> None:
     import trio
 
-    async def run(work: Coroutine[Any, Any, None]) -> None:
-        await work
+    async def run() -> None:
+        await guest
 
-    trio.lowlevel.spawn_system_task(run, guest.work())
+    trio.lowlevel.spawn_system_task(run)
 
 
-class Guest:
+class Guest(Coroutine[Any, Any, None]):
     """Work that an event loop is to do for the engine; if that ends first, a loop of this package's own does it."""
 
     def __init__(self, work: Coroutine[Any, Any, None]) -> None:
-        self._work: Coroutine[Any, Any, None] | None = work
+        self._work = work
+        self._is_begun = False
 
-    def work(self) -> Coroutine[Any, Any, None]:
-        work, self._work = self._work, None
-        assert work is not None, "an event loop begins it once"
-        return work
+    def send(self, value: Any) -> Any:
+        return self._go_on(self._work.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        if not self._is_begun:
+            # It is cancelled before it has begun.
+            raise error[0]
+        return self._go_on(self._work.throw, *error)
+
+    def close(self) -> None:
+        if self._is_begun:
+            self._work.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        self._is_begun = True
+        return self._work.__await__()
 
     def __del__(self) -> None:
-        if self._work is not None:
-            run_in_own_loop(self._work)
+        if not self._is_begun:
+            try:
+                run_in_own_loop(self._work)
+            except RuntimeError:
+                # At the interpreter's end no thread begins any more.
+                self._work.close()
+
+    def _go_on(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        self._is_begun = True
+        # A loop holds its tasks but weakly.
+        _under_way.add(self)
+        try:
+            return step(*arguments)
+        except BaseException:
+            _under_way.discard(self)
+            raise
+
+
+_under_way: set[Guest] = set()
 
 
 def run_in_own_loop(work: Coroutine[Any, Any, None]) -> None:

@@ -24,6 +24,13 @@ def secure_mock() -> Iterator[Mock]:
         yield mock
 
 
+@pytest.fixture
+def environment(mock: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key and address come from the usual variables."""
+    for name, value in mock.environment().items():
+        monkeypatch.setenv(name, value)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.ensure_newline()
     for line in table_lines():

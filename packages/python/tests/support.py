@@ -7,6 +7,9 @@ import contextlib
 import itertools
 import json
 import os
+import subprocess
+import sys
+import textwrap
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -72,6 +75,31 @@ class Mock:
     def environment(self) -> dict[str, str]:
         """For a process that runs a guide's code."""
         return {**os.environ, "OPENAI_BASE_URL": f"{self.url}/v1", "OPENAI_API_KEY": "test-key-1234"}
+
+    def start(self, code: str) -> subprocess.Popen[str]:
+        """Runs code as a process of its own, in which every warning is an error."""
+        return subprocess.Popen(
+            [sys.executable, "-X", "utf8", "-c", textwrap.dedent(code)],
+            env={**self.environment(), "PYTHONWARNINGS": "error"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, code: str) -> tuple[int, str, str]:
+        """Its exit code, and what it wrote to stdout and stderr."""
+        process = self.start(code)
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+
+def routes(test: str) -> list[str]:
+    """A list whose first model is cut, and whose second one goes on. Its names are the test's own: a failure is remembered."""
+    said = TEXT.replace(" ", "%20")
+    return [f"openai/{test}-a?text={said}&cut=4", f"openai/{test}-b?text={said}&continue=1"]
+
+
+TEXT = "one two three four five six seven eight nine ten eleven twelve"
 
 
 # A hundred milliseconds are promised; a noisy machine has ten times that.

@@ -7,9 +7,7 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -272,14 +270,8 @@ def test_a_batch_that_was_killed_goes_on(mock: Mock, tmp_path: Path) -> None:
         print(result.progress.resumed, result.progress.done)
     """
 
-    def start(progress: str) -> subprocess.CompletedProcess[str]:
-        text = textwrap.dedent(code).replace("PROGRESS", progress)
-        return subprocess.run(
-            [sys.executable, "-c", text], env=mock.environment(), capture_output=True, text=True, timeout=60, check=False
-        )
-
-    assert start("die").returncode == -signal.SIGKILL
-    assert start("False").stdout == "7 30\n"
+    assert mock.run(code.replace("PROGRESS", "die"))[0] == -signal.SIGKILL
+    assert mock.run(code.replace("PROGRESS", "False")) == (0, "7 30\n", "")
     assert len(mock.log(id)) == 30
 
 
@@ -292,9 +284,7 @@ def test_ctrl_c_ends_a_batch(mock: Mock) -> None:
         except KeyboardInterrupt:
             print("interrupted", flush=True)
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], env=mock.environment(), stdout=subprocess.PIPE, text=True
-    )
+    process = mock.start(code)
     mock.wait(id, "request", 4)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20)[0] == "interrupted\n"

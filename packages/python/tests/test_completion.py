@@ -7,23 +7,13 @@ from typing import Any
 
 import pydantic
 import pytest
-from support import ASK, Mock
+from support import ASK, TEXT, Mock, routes
 
 from liter_llm import AllFailedError, AuthenticationError, InvalidRequestError, acompletion, completion
 
-TEXT = "one two three four five six seven eight nine ten eleven twelve"
 MESSAGES: Any = ASK["messages"]
 
-
-@pytest.fixture(autouse=True)
-def _environment(mock: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", f"{mock.url}/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", "test-key-1234")
-
-
-def routes(test: str) -> list[str]:
-    said = TEXT.replace(" ", "%20")
-    return [f"openai/{test}-a?text={said}&cut=4", f"openai/{test}-b?text={said}&continue=1"]
+pytestmark = pytest.mark.usefixtures("environment")
 
 
 def test_a_whole_answer() -> None:

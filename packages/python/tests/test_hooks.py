@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
-import sys
 import textwrap
 import threading
 import time
@@ -31,6 +29,7 @@ from liter_llm import (
     RequestCancelledError,
     ServerError,
 )
+from liter_llm._waiting import start_in_asyncio
 
 Stream = Callable[..., Outcome]
 STAGES = ("before_request", "after_headers", "on_chunks", "on_error", "on_end")
@@ -430,6 +429,28 @@ def test_the_end_is_told_in_the_callers_loop(mock: Mock, leave: Callable[..., An
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("turns", [0, 1], ids=["before the task", "before its first step"])
+def test_the_end_is_told_elsewhere_where_the_loop_is_closed_first(turns: int, caplog: pytest.LogCaptureFixture) -> None:
+    ended = threading.Event()
+
+    async def tell() -> None:
+        ended.set()
+
+    loop = asyncio.new_event_loop()
+    start_in_asyncio(loop, tell())
+    for _ in range(turns):
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    assert not ended.is_set()
+    loop.close()
+    assert ended.wait(20)
+    # A loop that is closed already.
+    ended.clear()
+    start_in_asyncio(loop, tell())
+    assert ended.wait(20)
+    assert caplog.records == []
+
+
 def test_unused_stages_cost_nothing(mock: Mock) -> None:
     class OnlyEnd(Hook):
         def on_end(self, event: HookEvent) -> None:
@@ -482,15 +503,7 @@ def test_the_process_ends_cleanly_while_hooks_run(mock: Mock) -> None:
         threading.Thread(target=work, daemon=True).start()
         begun.wait()
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=mock.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "through\n", "")
+    assert mock.run(code) == (0, "through\n", "")
 
 
 @pytest.mark.parametrize("kind", ["", "async "])
@@ -519,20 +532,21 @@ def test_the_process_ends_cleanly_while_hooks_run(mock: Mock) -> None:
         """,
         """
         async def main():
-            try:
-                await asyncio.wait_for(client.chat(**{**ask, "model": "openai/gpt-4o?ttft=60000"}), 0.01)
-            except asyncio.TimeoutError:
-                pass
+            task = asyncio.ensure_future(client.chat(**{**ask, "model": "openai/gpt-4o?ttft=60000"}))
+            await asyncio.to_thread(asked.wait)
         asyncio.run(main())
         """,
     ],
-    ids=["threads", "break", "cancelled", "timeout"],
+    ids=["threads", "break", "cancelled", "whole"],
 )
 def test_the_end_is_told_though_the_process_exits(mock: Mock, kind: str, leave: str) -> None:
     code = f"""
-import asyncio
+import asyncio, threading
 from liter_llm import Hook, LlmClient
+asked = threading.Event()
 class End(Hook):
+    def before_request(self, event):
+        asked.set()
     {kind}def on_end(self, event):
         print("end", flush=True)
 client = LlmClient(hooks=[End()])
@@ -540,10 +554,7 @@ ask = {{"model": "openai/gpt-4o?text=one two three&stall=2", "messages": "hi"}}
 {textwrap.dedent(leave)}
 """
     for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=mock.environment(), capture_output=True, text=True, timeout=60, check=False
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+        assert mock.run(code) == (0, "end\n", "")
 
 
 def test_calls_are_logged(mock: Mock, caplog: pytest.LogCaptureFixture) -> None:

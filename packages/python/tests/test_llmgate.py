@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
-import sys
-import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pydantic
 import pytest
-from support import ASK, Mock
+from support import ASK, TEXT, Mock, routes
 
 from liter_llm.compat.llmgate import (
     BaseMiddleware,
@@ -41,21 +38,9 @@ from liter_llm.compat.llmgate.middleware import (
     RetryMiddleware,
 )
 
-TEXT = "one two three four five six seven eight nine ten eleven twelve"
 MESSAGES: Any = ASK["messages"]
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*goes on after:UserWarning")
-
-
-@pytest.fixture(autouse=True)
-def _environment(mock: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", f"{mock.url}/v1")
-    monkeypatch.setenv("OPENAI_API_KEY", "test-key-1234")
-
-
-def routes(test: str) -> list[str]:
-    said = TEXT.replace(" ", "%20")
-    return [f"openai/{test}-a?text={said}&cut=4", f"openai/{test}-b?text={said}&continue=1"]
+pytestmark = [pytest.mark.usefixtures("environment"), pytest.mark.filterwarnings("ignore:.*goes on after:UserWarning")]
 
 
 GUIDE = """
@@ -100,16 +85,9 @@ GUIDE = """
 
 
 def test_the_streaming_guide_runs(mock: Mock) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(GUIDE)],
-        env=mock.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    first, second, third, told, fourth, *errors = done.stdout.splitlines()
+    code, out, err = mock.run(GUIDE)
+    assert (code, err) == (0, "")
+    first, second, third, told, fourth, *errors = out.splitlines()
     assert first.startswith("A lighthouse keeper")
     assert first == second == third == fourth
     assert told == "after ['openai/none?status=500'] False"

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 
 import pytest
@@ -28,24 +25,8 @@ asyncio.run(main())
 """
 
 
-def start(mock: Mock, code: str, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-X", "utf8", "-c", textwrap.dedent(code)],
-        env={**mock.environment(), "PYTHONWARNINGS": "error"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run(mock: Mock, code: str) -> tuple[int, str, str]:
-    process = start(mock, code)
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
-
-
 def test_the_guides_code_runs_unchanged(mock: Mock) -> None:
-    code, out, err = run(mock, GUIDE)
+    code, out, err = mock.run(GUIDE)
     assert (code, err) == (0, "")
     assert out.startswith("A lighthouse keeper")
     assert out.endswith("thank you.")
@@ -77,7 +58,7 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("code", [READS_SYNC, READS_ASYNC], ids=["sync", "async"])
 def test_ctrl_c_works_at_once(mock: Mock, code: str) -> None:
     id = mock.id()
-    process = start(mock, code.replace("{id}", id))
+    process = mock.start(code.replace("{id}", id))
     assert process.stdout
     assert process.stdout.readline() == "chunk\n"
     assert process.stdout.readline() == "chunk\n"
@@ -92,8 +73,7 @@ def test_ctrl_c_works_at_once(mock: Mock, code: str) -> None:
 @pytest.mark.parametrize("kept", ["streams.append(stream)", "pass"])
 def test_the_process_ends_cleanly_with_streams_open(mock: Mock, kept: str) -> None:
     id = mock.id()
-    code, out, err = run(
-        mock,
+    code, out, err = mock.run(
         f"""
         import asyncio
         from liter_llm import LlmClient
@@ -117,8 +97,7 @@ def test_the_process_ends_cleanly_with_streams_open(mock: Mock, kept: str) -> No
 
 def test_a_task_that_still_waits_at_the_end_is_cancelled(mock: Mock) -> None:
     id = mock.id()
-    code, _, err = run(
-        mock,
+    code, _, err = mock.run(
         f"""
         import asyncio
         from liter_llm import LlmClient
@@ -137,8 +116,7 @@ def test_a_task_that_still_waits_at_the_end_is_cancelled(mock: Mock) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_is_told_and_leaves_the_parents_streams_alone(mock: Mock) -> None:
-    code, out, err = run(
-        mock,
+    code, out, err = mock.run(
         """
         import os, sys, warnings
         warnings.simplefilter("ignore")
@@ -163,8 +141,7 @@ def test_a_forked_child_is_told_and_leaves_the_parents_streams_alone(mock: Mock)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_client_made_before_a_fork_works_after_it(mock: Mock) -> None:
-    code, out, err = run(
-        mock,
+    code, out, err = mock.run(
         """
         import os, sys
         from liter_llm import LlmClient
@@ -179,8 +156,7 @@ def test_a_client_made_before_a_fork_works_after_it(mock: Mock) -> None:
 
 
 def test_a_subinterpreter_is_told(mock: Mock) -> None:
-    code, out, err = run(
-        mock,
+    code, out, err = mock.run(
         """
         import liter_llm
         try:
@@ -204,7 +180,7 @@ def test_a_subinterpreter_is_told(mock: Mock) -> None:
 def test_logging_is_asked_for_by_a_variable(mock: Mock) -> None:
     os.environ["LITERLLM_LOG"] = "debug"
     try:
-        code, out, err = run(mock, GUIDE)
+        code, out, err = mock.run(GUIDE)
     finally:
         del os.environ["LITERLLM_LOG"]
     assert code == 0, out
