@@ -207,12 +207,15 @@ class Guest(Coroutine[Any, Any, None]):
 
     def throw(self, *error: Any) -> Any:
         if not self._is_begun:
-            # It is cancelled before it has begun.
+            # It is cancelled before it has begun, as all that is left when `asyncio.run` ends.
+            self._go_elsewhere()
             raise error[0]
         return self._go_on(self._work.throw, *error)
 
     def close(self) -> None:
-        if self._is_begun:
+        if not self._is_begun:
+            self._go_elsewhere()
+        else:
             self._work.close()
 
     def __await__(self) -> Generator[Any, Any, None]:
@@ -221,11 +224,15 @@ class Guest(Coroutine[Any, Any, None]):
 
     def __del__(self) -> None:
         if not self._is_begun:
-            try:
-                run_in_own_loop(self._work)
-            except RuntimeError:
-                # At the interpreter's end no thread begins any more.
-                self._work.close()
+            self._go_elsewhere()
+
+    def _go_elsewhere(self) -> None:
+        self._is_begun = True
+        if sys.is_finalizing():
+            # No thread begins any more.
+            self._work.close()
+        else:
+            run_in_own_loop(self._work)
 
     def _go_on(self, step: Callable[..., Any], *arguments: Any) -> Any:
         self._is_begun = True
