@@ -143,8 +143,8 @@ impl Client {
         let errand = Errand::new(request, options, &span, false);
         let result = Box::pin(self.ask::<ChatCompletion>(&errand)).await;
         match &result {
-            Ok(answer) => span.end(answer, None),
-            Err(error) => span.end(&ChatCompletion::default(), Some(error)),
+            Ok(answer) => span.end(None, answer, None),
+            Err(error) => span.end(None, &ChatCompletion::default(), Some(error)),
         }
         result
     }
@@ -180,14 +180,14 @@ impl Client {
             false if streamed => Box::pin(self.stream(&errand)).await,
             false => Box::pin(self.told(&errand)).await,
         };
-        if let Err(error) = &result {
-            span.end(&ChatCompletion::default(), Some(error));
-        }
         match (result, ending.take()) {
-            (result, None) => result,
-            (Ok(stream), Some(ending)) => Ok(stream.with_hooks(ending)),
-            (Err(error), Some(mut ending)) => {
-                ending.tell(None, None, Some(error.clone())).await;
+            (Ok(stream), None) => Ok(stream.with_span(span)),
+            (Ok(stream), Some(ending)) => Ok(stream.with_span(span).with_hooks(ending)),
+            (Err(error), ending) => {
+                span.end(None, &ChatCompletion::default(), Some(&error));
+                if let Some(mut ending) = ending {
+                    ending.tell(None, None, Some(error.clone())).await;
+                }
                 Err(error)
             }
         }
@@ -252,12 +252,11 @@ impl Client {
         let target = self.route(errand.model)?.target;
         let key = cache::key(&target, request, options, options.drop_unsupported.unwrap_or(config.drop_unsupported));
         let deadlines = Deadlines::of(&options.timeouts, &config.timeouts);
+        let meta = Meta { attempt: hooks.map_or(0, |hooks| hooks.at.attempt), ..Meta::of(&target) };
         let find = cache.find(key, deadlines.first_token);
-        match deadlines.within_total(errand.started, "another call for the same answer was waited for", find).await? {
-            Found::Kept(answer) => {
-                let meta = Meta { attempt: hooks.map_or(0, |hooks| hooks.at.attempt), ..Meta::of(&target) };
-                Ok(R::told(*answer, meta, errand))
-            }
+        let found = deadlines.within_total(errand.started, "another call for the same answer was waited for", find).await;
+        match found.map_err(|error| meta.describe(error))? {
+            Found::Kept(answer) => Ok(R::told(*answer, meta, errand)),
             Found::Flight(flight) => Ok(R::with_flight(self.retried(errand, hooks).await?, flight)),
         }
     }
@@ -282,20 +281,21 @@ impl Client {
             if let Some((number, pool)) = &key {
                 Arc::make_mut(&mut route.target).key = Some(pool.keys()[*number].clone());
             }
+            let meta = Meta::of(&route.target);
             let turn = if self.0.limits.is_empty() {
                 None
             } else {
                 let turn = self.0.limits.turn(&route.target, request);
-                Some(deadlines.within_total(started, "it waited its turn under `limits`", turn).await?)
+                let turn = deadlines.within_total(started, "it waited its turn under `limits`", turn).await;
+                Some(turn.map_err(|error| meta.describe(error))?)
             };
-            span.attempt(failures + 1);
+            span.attempt();
             let call = Call {
                 request,
                 target: &route.target,
                 stream,
                 drop_unsupported: options.drop_unsupported.unwrap_or(config.drop_unsupported),
             };
-            let meta = Meta::of(&route.target);
             let mut outgoing = route.provider.request(&call).map_err(|error| meta.describe(error))?;
             for headers in [&self.0.headers, &headers].into_iter().filter(|headers| !headers.is_empty()) {
                 outgoing.headers.extend(headers.clone());

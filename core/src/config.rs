@@ -15,6 +15,9 @@ use crate::hooks::Hooks;
 use crate::providers::catalog::Host;
 use crate::transport::seconds;
 
+/// Longer ones are as good as this, and no clock overflows by it: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Options that every language can set: with the feature `uniffi`, each crosses to Kotlin and Swift and need not be given there.
 macro_rules! options {
     ($(#[$meta:meta])* pub struct $name:ident { $( $(#[$field_meta:meta])* pub $field:ident : $ty:ty ),* $(,)? }) => {
@@ -247,7 +250,7 @@ pub(crate) struct Deadlines {
 impl Deadlines {
     pub(crate) fn of(call: &Timeouts, client: &Timeouts) -> Self {
         let choose = |call: Option<Duration>, client: Option<Duration>, default: u64| {
-            Some(call.or(client).unwrap_or(Duration::from_secs(default))).filter(|limit| !limit.is_zero())
+            Some(call.or(client).unwrap_or(Duration::from_secs(default)).min(LONGEST)).filter(|limit| !limit.is_zero())
         };
         Self {
             connect: choose(call.connect_timeout, client.connect_timeout, 10),
@@ -273,7 +276,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<O
     // `null` is said on purpose: the deadline is off.
     let seconds = Option::<f64>::deserialize(deserializer)?.unwrap_or(0.0);
     Duration::try_from_secs_f64(seconds)
-        .map(Some)
+        .map(|duration| Some(duration.min(LONGEST)))
         .map_err(|_| serde::de::Error::custom("a duration is a number of seconds, 0 or more"))
 }
 

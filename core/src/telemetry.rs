@@ -1,6 +1,8 @@
 //! What a call tells `tracing`: a span with OpenTelemetry's names for generative AI, events for attempts. No prompt, no answer and no
 //! key is in it, unless `trace_content` asks for the first two.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use tracing::{Span, field};
@@ -8,12 +10,19 @@ use tracing::{Span, field};
 use crate::error::Error;
 use crate::types::{ChatCompletion, ChatCompletionRequest, FinishReason};
 
-/// One call, retries included.
+/// One call, with its retries and all routes that it asks.
 #[derive(Debug, Clone)]
 pub(crate) struct CallSpan {
     span: Span,
     started: Instant,
     trace_content: bool,
+    progress: Arc<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    attempts: AtomicU32,
+    has_spoken: AtomicBool,
 }
 
 impl CallSpan {
@@ -41,7 +50,7 @@ impl CallSpan {
         if trace_content && !span.is_disabled() {
             span.record("gen_ai.input.messages", serde_json::to_string(&request.messages).unwrap_or_default());
         }
-        Self { span, started: Instant::now(), trace_content }
+        Self { span, started: Instant::now(), trace_content, progress: Arc::default() }
     }
 
     pub(crate) fn span(&self) -> &Span {
@@ -52,8 +61,8 @@ impl CallSpan {
         self.span.record("gen_ai.provider.name", provider);
     }
 
-    pub(crate) fn attempt(&self, number: u32) {
-        self.span.record("literllm.attempts", number);
+    pub(crate) fn attempt(&self) {
+        self.span.record("literllm.attempts", self.progress.attempts.fetch_add(1, Ordering::Relaxed) + 1);
     }
 
     pub(crate) fn retry(&self, error: &Error, wait: std::time::Duration) {
@@ -67,13 +76,38 @@ impl CallSpan {
         );
     }
 
+    /// A route failed; another may be asked.
+    pub(crate) fn route_failed(&self, error: &Error) {
+        tracing::warn!(
+            target: "literllm",
+            parent: &self.span,
+            kind = error.kind().as_str(),
+            status = error.status(),
+            provider = error.provider(),
+            model = error.model(),
+            "a route failed"
+        );
+    }
+
+    /// The model said something; the first time counts.
     pub(crate) fn first_token(&self) {
+        if self.progress.has_spoken.swap(true, Ordering::Relaxed) {
+            return;
+        }
         self.span.record("gen_ai.response.time_to_first_chunk", self.started.elapsed().as_secs_f64());
     }
 
-    pub(crate) fn end(&self, answer: &ChatCompletion, error: Option<&Error>) {
-        if self.span.is_disabled() {
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.span.is_disabled()
+    }
+
+    /// The call is over; `provider` is the one that answered last, where that is not the one that was asked last.
+    pub(crate) fn end(&self, provider: Option<&str>, answer: &ChatCompletion, error: Option<&Error>) {
+        if self.is_disabled() {
             return;
+        }
+        if let Some(provider) = provider {
+            self.provider(provider);
         }
         if !answer.id.is_empty() {
             self.span.record("gen_ai.response.id", &*answer.id);

@@ -303,6 +303,55 @@ async fn texts_cut_at_random_are_joined_exactly() {
 }
 
 #[tokio::test]
+async fn what_comes_slowly_and_was_said_before_is_not_said_twice() {
+    let mocks = mocks().await;
+    let client = client(&mocks, &json!({}));
+    let text =
+        "A lighthouse keeper once taught her lamp to count. Every night it flashed one number to the ships: one, two, three.";
+    let encoded = text.replace(' ', "%20");
+    for mode in ["prefill", "user_turn"] {
+        // The echo takes longer to come than text is held that cannot be decided.
+        let models =
+            vec![format!("openai/cut?text={encoded}&cut=16"), format!("openai/slow?text={encoded}&continue=1&echo=60&pace=60")];
+        let outcome = ask(&client, &request(models, Some(mode))).await;
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        assert_eq!(text_of(&outcome.chunks), text, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_that_cannot_make_the_json_is_asked_for_it_once_and_not_for_ever() {
+    let mocks = mocks().await;
+    let client = client(&mocks, &json!({}));
+    let models = vec!["openai/cut?text={\"a\": 1}&cut=2".to_owned(), "openai/prose?text=It is one.&id=prose".to_owned()];
+    let format = serde_json::from_value(json!({"type": "json_object"})).ok();
+    let asking = ChatCompletionRequest { response_format: format, ..request(models, None) };
+    let outcome = tokio::time::timeout(SOON, ask(&client, &asking)).await.expect("it ends");
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(text_of(&outcome.chunks), "It is one.");
+    assert_eq!(mocks.plain.log("prose").len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_whole_when_it_is_cancelled_is_whole_though_it_was_joined() {
+    let mocks = mocks().await;
+    let client = client(&mocks, &json!({}));
+    // All is said, and the reason why it ended; the end itself does not come.
+    let second = "text=one two three four five&continue=1&no_done=1&linger=60000";
+    let models = vec![model("text=one two three four five&cut=4", 0), model(second, 1)];
+    let handle = StreamHandle::from(client.chat_stream(request(models, None)).await.expect("a stream"));
+    let mut chunks = Vec::new();
+    while let Some(batch) = handle.next_batch().await {
+        chunks.extend(batch.expect("it is not cut off"));
+        if text_of(&chunks).ends_with("five") {
+            handle.cancel();
+        }
+    }
+    assert_eq!(text_of(&chunks), "one two three four five");
+    assert_eq!(chunks.iter().flat_map(|chunk| &chunk.choices).filter(|choice| choice.finish_reason.is_some()).count(), 1);
+}
+
+#[tokio::test]
 async fn cancelling_while_another_route_is_tried_ends_it() {
     let mocks = mocks().await;
     let client = client(&mocks, &json!({}));
@@ -357,4 +406,36 @@ async fn the_final_response_lists_every_attempt_with_its_usage() {
     let body: Value = serde_json::from_str(last.body.get()).expect("the body");
     assert!(body["max_tokens"].as_u64().is_some_and(|limit| limit < 50), "the limit shrinks by what was said");
     assert!(body.get("stream_fallback_mode").is_none());
+}
+
+#[tokio::test]
+async fn usage_and_cost_are_those_of_all_legs_each_at_its_own_price() {
+    let mocks = mocks().await;
+    // Anthropic counts the prompt before it says anything.
+    let early = format!("{}/mock/text=one%20two%20three,cut=5,usage=1000%2C0", mocks.plain.url());
+    let more = json!({
+        "api_keys": {"openai": "test-key", "anthropic": "test-key"},
+        "base_urls": {"openai": format!("{}/mock/text=one%20two%20three,continue=1,usage=20%2C9/v1", mocks.plain.url()), "anthropic": early},
+    });
+    let client = client(&mocks, &more);
+    let models = vec!["anthropic/claude-haiku-4-5".to_owned(), "openai/gpt-4o".to_owned()];
+    for streamed in [true, false] {
+        let asking = request(models.clone(), Some("auto"));
+        let answer = if streamed {
+            let options = serde_json::from_value(json!({"include_usage": true})).expect("options");
+            let outcome = ask(&client, &ChatCompletionRequest { stream_options: Some(options), ..asking }).await;
+            let last = outcome.chunks.last().and_then(|chunk| chunk.usage.clone()).expect("the usage chunk");
+            assert_eq!(last.prompt_tokens, 1020);
+            outcome.answer.expect("a whole answer")
+        } else {
+            client.chat(asking).await.expect("a whole answer")
+        };
+        let usage = answer.usage.expect("the usage");
+        let meta = answer.literllm.expect("its meta");
+        let [first, second] = meta.attempts.as_slice() else { panic!("{:?}", meta.attempts) };
+        let tokens = |one: &literllm::types::AttemptReport| one.usage.as_ref().map_or(0, |usage| usage.total_tokens);
+        assert_eq!((usage.prompt_tokens, usage.total_tokens), (1020, tokens(first) + tokens(second)), "streamed: {streamed}");
+        let costs = first.cost.expect("a known price") + second.cost.expect("a known price");
+        assert!(meta.cost.is_some_and(|cost| (cost - costs).abs() < 1e-9), "{:?} is not {costs}", meta.cost);
+    }
 }

@@ -157,6 +157,28 @@ async fn failures_are_not_kept_and_waiting_for_another_ends_with_the_total_deadl
 }
 
 #[tokio::test]
+async fn who_holds_a_stream_and_does_not_read_it_holds_up_nobody() {
+    let mock = mock().await;
+    let client = client(&mock, &json!({"cache": {}}));
+    let asking = request("text=one two three&withhold=1&id=held");
+    let held = client.chat_stream(&asking).await.expect("a stream");
+    // The others wait for the second one then.
+    let calls: Vec<_> = (0..3)
+        .map(|_| {
+            let (client, asking) = (client.clone(), asking.clone());
+            tokio::spawn(async move { streamed(&client, &asking).await })
+        })
+        .collect();
+    mock.wait_nth("held", 2, Event::Request, SOON).await.expect("another one asks");
+    mock.release("held", u64::from(u32::MAX));
+    for call in calls {
+        assert_eq!(call.await.expect("no panic").expect("an answer").text(), "one two three");
+    }
+    assert_eq!(mock.log("held").len(), 2);
+    drop(held);
+}
+
+#[tokio::test]
 async fn no_more_calls_than_the_limit_run_at_once_and_each_gets_its_turn() {
     let mock = mock().await;
     let client = client(&mock, &json!({"limits": [{"provider": "openai", "concurrency": 2}]}));
@@ -214,6 +236,35 @@ async fn requests_and_tokens_of_a_minute_are_counted_and_corrected() {
 }
 
 /// The end of the key of each request.
+#[tokio::test]
+async fn a_call_that_left_while_it_waited_does_not_count_and_an_answer_that_is_over_holds_no_place() {
+    let mock = mock().await;
+    let limits = json!([{"provider": "openai", "requests_per_minute": 3}, {"provider": "openai", "concurrency": 1}]);
+    let client = client(&mock, &json!({ "limits": limits }));
+    let mut first = client.chat_stream(request("text=one&withhold=1&id=first")).await.expect("a stream");
+    let brief = RequestOptions::from_json(r#"{"timeout": 0.05}"#).expect("options");
+    for _ in 0..3 {
+        let error = client.chat_with(request("text=two"), &brief).await.expect_err("it waits");
+        assert_eq!((error.kind(), error.provider()), (ErrorKind::Timeout, Some("openai")), "{error}");
+    }
+    mock.release("first", u64::from(u32::MAX));
+    while first.next().await.expect("a chunk").expect("a good one").choices[0].finish_reason.is_none() {}
+    let patient = RequestOptions::from_json(r#"{"timeout": 10}"#).expect("options");
+    assert_eq!(client.chat_with(request("text=two"), &patient).await.expect("an answer").text(), "two");
+}
+
+#[tokio::test]
+async fn a_limit_may_be_as_large_as_a_number_can_be() {
+    let mock = mock().await;
+    let limit =
+        json!({"provider": "openai", "concurrency": u64::MAX, "requests_per_minute": u64::MAX, "tokens_per_minute": u64::MAX});
+    let client = client(&mock, &json!({ "limits": [limit] }));
+    for _ in 0..2 {
+        let asking = ChatCompletionRequest { max_tokens: Some(u64::MAX / 2), ..request("text=one") };
+        assert_eq!(client.chat(asking).await.expect("an answer").text(), "one");
+    }
+}
+
 fn keys(mock: &Mock, id: &str) -> Vec<String> {
     let key = |headers: &[(String, String)]| {
         let value = headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.clone()).unwrap_or_default();

@@ -245,6 +245,14 @@ async fn a_whole_answer_means_the_same_as_its_stream() {
 }
 
 #[tokio::test]
+async fn deadlines_may_be_as_long_as_one_likes() {
+    let mock = mock().await;
+    let ages = json!({"connect_timeout": 1e19, "first_token_timeout": 1e19, "idle_timeout": 1e19, "timeout": 1e19});
+    let client = client_with(&mock, "text=one", &ages);
+    assert_eq!(client.chat(story()).await.expect("an answer").text(), "one");
+}
+
+#[tokio::test]
 async fn the_total_deadline_bounds_retries_too() {
     let mock = mock().await;
     let client = client_with(&mock, "status=503", &json!({"max_retries": 50, "retry_base_delay": 0.1, "timeout": 0.5}));

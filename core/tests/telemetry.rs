@@ -11,6 +11,12 @@ use tracing_subscriber::fmt::format::FmtSpan;
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
 
+impl Page {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no writer panicked").clone()).expect("it is text")
+    }
+}
+
 impl Write for Page {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().expect("no writer panicked").extend_from_slice(bytes);
@@ -24,16 +30,7 @@ impl Write for Page {
 
 /// All that is said, at every level and by every crate, about a good call, a retried one and a failed one.
 async fn told(trace_content: bool) -> String {
-    let page = Page::default();
-    let writer = page.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_span_events(FmtSpan::CLOSE)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (page, _guard) = read_along();
     let mock = Mock::start(Options::default()).await.expect("a mock");
     for behaviour in ["text=the-answer-text; usage=7,3", "text=the-answer-text; status=503; fail_times=1; id=again", "status=401"]
     {
@@ -51,8 +48,21 @@ async fn told(trace_content: bool) -> String {
         tracing::debug!("{client:?}");
     }
     drop(mock);
-    let text = page.0.lock().expect("no writer panicked").clone();
-    String::from_utf8(text).expect("it is text")
+    page.text()
+}
+
+/// Keeps what this thread says from now on.
+fn read_along() -> (Page, tracing::subscriber::DefaultGuard) {
+    let page = Page::default();
+    let writer = page.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone())
+        .finish();
+    (page, tracing::subscriber::set_default(subscriber))
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -84,4 +94,29 @@ async fn content_is_there_when_asked_for_and_the_key_never() {
     let text = told(true).await;
     assert!(text.contains("the-prompt-text") && text.contains("the-answer-text"));
     assert!(!text.contains("sk-secret-key-123456"));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_call_that_came_to_a_good_end_over_several_routes_has_no_error_in_its_span() {
+    let mock = Mock::start(Options::default()).await.expect("a mock");
+    for models in [
+        // Retried, hedged, gone on with.
+        vec!["openai/early?text=one&end=0&fail_times=1&id=early"],
+        vec!["openai/slow?text=slow&stall=1", "openai/one?text=one"],
+        vec!["openai/cut?text=one&cut=2", "openai/one?text=one&continue=1"],
+    ] {
+        let (page, _guard) = read_along();
+        let config = json!({
+            "api_key": "test-key", "base_url": format!("{}/v1", mock.url()),
+            "retry_base_delay": 0.01, "hedge_after": 0.05, "cooldown": 0,
+        });
+        let client = Client::new(ClientConfig::from_json(&config.to_string()).expect("a configuration")).expect("a client");
+        let models: Vec<String> = models.into_iter().map(str::to_owned).collect();
+        let stream = client.chat_stream(ChatCompletionRequest::new(models, ["Hi"])).await.expect("a stream");
+        assert_eq!(stream.finish().await.expect("an answer").text(), "one");
+        let text = page.text();
+        let end = text.lines().find(|line| line.contains("literllm: complete")).unwrap_or_else(|| panic!("no end in\n{text}"));
+        assert!(!end.contains("error.type") && end.contains("literllm.attempts=2"), "{end}");
+        assert_eq!(end.matches("time_to_first_chunk").count(), 1, "{end}");
+    }
 }

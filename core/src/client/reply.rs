@@ -28,8 +28,7 @@ impl Reply for ChatStream {
     }
 
     fn told(answer: ChatCompletion, meta: Meta, errand: &Errand<'_>) -> Self {
-        errand.span.end(&answer, None);
-        Self::told(answer, meta, errand.request.wants_usage(), errand.span.clone())
+        Self::told(answer, meta, errand.request.wants_usage())
     }
 
     fn with_flight(self, flight: Flight) -> Self {

@@ -4,9 +4,10 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
@@ -171,19 +172,14 @@ impl Ending {
     }
 
     /// Tells the end; `from` is the route that answered last, where one did.
-    pub(crate) fn tell(
-        &mut self,
-        from: Option<HookContext>,
-        response: Option<ChatCompletion>,
-        error: Option<Error>,
-    ) -> Pending<'static, ()> {
+    pub(crate) fn tell(&mut self, from: Option<HookContext>, response: Option<ChatCompletion>, error: Option<Error>) -> Telling {
         if std::mem::replace(&mut self.told, true) || !self.call.want(Stage::OnEnd) {
-            return Box::pin(std::future::ready(()));
+            return Telling(None);
         }
         let call = Arc::clone(&self.call);
         let at = from.unwrap_or_else(|| call.last());
         let end = CallEnd { response, error, seconds: call.started.elapsed().as_secs_f64() };
-        Box::pin(async move {
+        Telling(Some(Box::pin(async move {
             for hook in call.asked(Stage::OnEnd) {
                 let step = async {
                     hook.on_end(&at, &end).await;
@@ -193,27 +189,30 @@ impl Ending {
                     tracing::error!(target: "literllm", "{}", error.message());
                 }
             }
-        })
-    }
-
-    /// Tells the end though nobody waits for it.
-    pub(crate) fn tell_detached(&mut self, from: Option<HookContext>, response: Option<ChatCompletion>, error: Option<Error>) {
-        if self.told {
-            return;
-        }
-        detach(self.tell(from, response, error));
+        })))
     }
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.tell_detached(None, None, Some(cancelled()));
+        drop(self.tell(None, None, Some(cancelled())));
     }
 }
 
-/// The error of a call that its caller left.
-pub(crate) fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "the caller cancelled the call")
+/// The end is being told. Every hook hears of it, also where nobody waits for that: dropped, it goes on on the caller's runtime, or on that
+/// of the process.
+pub(crate) struct Telling(Option<Pending<'static, ()>>);
+
+impl Future for Telling {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(rest) = &mut self.0 {
+            ready!(rest.as_mut().poll(cx));
+            self.0 = None;
+        }
+        Poll::Ready(())
+    }
 }
 
 static DETACHED: AtomicUsize = AtomicUsize::new(0);
@@ -223,24 +222,31 @@ pub fn ends_under_way() -> usize {
     DETACHED.load(Ordering::SeqCst)
 }
 
-/// Goes on with a future that nobody waits for: on the caller's runtime, or on that of the process.
-pub(crate) fn detach(rest: Pending<'static, ()>) {
-    struct Detached;
-    impl Drop for Detached {
-        fn drop(&mut self) {
-            DETACHED.fetch_sub(1, Ordering::SeqCst);
+impl Drop for Telling {
+    fn drop(&mut self) {
+        struct Detached;
+        impl Drop for Detached {
+            fn drop(&mut self) {
+                DETACHED.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let Some(rest) = self.0.take() else { return };
+        DETACHED.fetch_add(1, Ordering::SeqCst);
+        let detached = Detached;
+        let rest = async move {
+            let _detached = detached;
+            rest.await;
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(rest)),
+            Err(_) => drop(runtime::shared().spawn(rest)),
         }
     }
-    DETACHED.fetch_add(1, Ordering::SeqCst);
-    let detached = Detached;
-    let rest = async move {
-        let _detached = detached;
-        rest.await;
-    };
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn(rest)),
-        Err(_) => drop(runtime::shared().spawn(rest)),
-    }
+}
+
+/// The error of a call that its caller left.
+pub(crate) fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the caller cancelled the call")
 }
 
 /// Turns a panic into an error.

@@ -18,7 +18,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 pub use call::ends_under_way;
-pub(crate) use call::{CallHooks, Ending, RouteHooks, cancelled, detach};
+pub(crate) use call::{CallHooks, Ending, RouteHooks, Telling, cancelled};
 pub(crate) use log::LogCalls;
 pub use relay::{HookCall, relay};
 

@@ -79,7 +79,7 @@ impl Pattern {
                     }
                 }
                 Hole::Value => {
-                    filling.value = rest.strip_suffix(self.end.as_str())?;
+                    filling.value = rest.strip_suffix(self.end.as_str()).filter(|value| !value.is_empty())?;
                     rest = &rest[filling.value.len()..];
                 }
             }
@@ -118,4 +118,19 @@ fn is_plain(text: &str) -> bool {
 fn replace(slot: &mut String, text: &str) {
     slot.clear();
     slot.push_str(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_missing_is_no_value() {
+        let event = r#"{"text":"a","counts":{"in":1}}"#;
+        let mut pattern = Pattern::default();
+        assert!(pattern.learn(event, &[(Hole::Text, &event[9..10]), (Hole::Value, &event[21..29])]));
+        let filling = pattern.filling(r#"{"text":"b","counts":{"in":2}}"#).expect("it is alike");
+        assert_eq!((&*filling.text, filling.value), ("b", r#"{"in":2}"#));
+        assert!(pattern.filling(r#"{"text":"b","counts":}"#).is_none());
+    }
 }

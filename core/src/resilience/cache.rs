@@ -1,7 +1,7 @@
 //! Answers kept in memory for requests that are exactly the same, and one call for all that ask the same at once.
 //!
 //! What is kept is what a route said to a request, whole. Whoever asks it meanwhile waits for the one that flies; if that fails, the next
-//! flies in its place.
+//! flies in its place. One that nobody reads is not waited for: it may be held by the very task that asks again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ring::digest;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
 use crate::config::{CacheOptions, RequestOptions};
 use crate::providers::Target;
@@ -17,6 +17,8 @@ use crate::types::{ChatCompletion, ChatCompletionRequest, Models};
 
 const MOST_ENTRIES: usize = 1000;
 const LIFE: Duration = Duration::from_secs(300);
+/// How long the one that flies may be left unread.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What names a request: a digest of all that matters to its answer.
 type Key = [u8; 32];
@@ -34,13 +36,23 @@ struct State {
     /// The keys by when they were last used.
     order: BTreeMap<u64, Key>,
     uses: u64,
-    flights: HashMap<Key, Arc<tokio::sync::Mutex<()>>>,
+    flights: HashMap<Key, Arc<Place>>,
 }
 
 struct Kept {
     answer: ChatCompletion,
     since: Instant,
     used: u64,
+}
+
+/// Where those who want the same answer wait.
+#[derive(Default)]
+struct Place {
+    /// Held by the one that flies.
+    line: Arc<tokio::sync::Mutex<()>>,
+    /// Since when nobody reads what that one brings.
+    unread: Mutex<Option<Instant>>,
+    left: Notify,
 }
 
 /// What is there for a request.
@@ -54,7 +66,8 @@ pub(crate) enum Found {
 pub(crate) struct Flight {
     cache: Arc<Cache>,
     key: Key,
-    place: Option<OwnedMutexGuard<()>>,
+    place: Option<Arc<Place>>,
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl fmt::Debug for Flight {
@@ -74,20 +87,30 @@ impl Cache {
 
     /// The answer that is kept, or the right to ask. Nobody waits longer than `longest` for another's answer.
     pub(crate) async fn find(self: &Arc<Self>, key: Key, longest: Option<Duration>) -> Found {
-        let place = {
-            let mut state = self.state();
-            if let Some(answer) = state.look(&key, self.life) {
-                return Found::Kept(Box::new(answer));
+        let wait = async {
+            loop {
+                let place = {
+                    let mut state = self.state();
+                    if let Some(answer) = state.look(&key, self.life) {
+                        return Found::Kept(Box::new(answer));
+                    }
+                    Arc::clone(state.flights.entry(key).or_default())
+                };
+                let mut flight = Flight { cache: Arc::clone(self), key, place: Some(Arc::clone(&place)), turn: None };
+                tokio::select! {
+                    turn = Arc::clone(&place.line).lock_owned() => flight.turn = Some(turn),
+                    () = place.left_unread() => {
+                        self.state().give_up(&key, &place);
+                        continue;
+                    }
+                }
+                let kept = self.state().look(&key, self.life);
+                return kept.map_or(Found::Flight(flight), |answer| Found::Kept(Box::new(answer)));
             }
-            Arc::clone(state.flights.entry(key).or_default())
         };
-        let mut flight = Flight { cache: Arc::clone(self), key, place: None };
-        flight.place = match longest {
-            None => Some(place.lock_owned().await),
-            Some(longest) => tokio::time::timeout(longest, place.lock_owned()).await.ok(),
-        };
-        let kept = self.state().look(&key, self.life);
-        kept.map_or(Found::Flight(flight), |answer| Found::Kept(Box::new(answer)))
+        let Some(longest) = longest else { return wait.await };
+        let alone = || Found::Flight(Flight { cache: Arc::clone(self), key, place: None, turn: None });
+        tokio::time::timeout(longest, wait).await.unwrap_or_else(|_| alone())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -95,7 +118,31 @@ impl Cache {
     }
 }
 
+impl Place {
+    /// Ready once the one that flies was left unread for too long.
+    async fn left_unread(&self) {
+        loop {
+            let left = self.left.notified();
+            let since = *self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+            match since {
+                None => left.await,
+                Some(since) if since.elapsed() >= PATIENCE => return,
+                Some(since) => tokio::time::sleep_until((since + PATIENCE).into()).await,
+            }
+        }
+    }
+}
+
 impl Flight {
+    /// Tells those who wait whether somebody waits for what it brings.
+    pub(crate) fn is_read(&self, is_read: bool) {
+        let Some(place) = &self.place else { return };
+        *place.unread.lock().unwrap_or_else(PoisonError::into_inner) = (!is_read).then(Instant::now);
+        if !is_read {
+            place.left.notify_waiters();
+        }
+    }
+
     /// Keeps the whole answer for those who wait and those who come.
     pub(crate) fn land(self, answer: &ChatCompletion) {
         self.cache.state().keep(self.key, answer.clone(), self.cache.most);
@@ -104,8 +151,9 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.place = None;
+        self.turn = None;
         let mut state = self.cache.state();
+        self.place = None;
         // Whoever waits holds it, too.
         if state.flights.get(&self.key).is_some_and(|place| Arc::strong_count(place) == 1) {
             state.flights.remove(&self.key);
@@ -130,6 +178,13 @@ impl State {
         // It was paid for once.
         meta.cost = meta.cost.map(|_| 0.0);
         Some(answer)
+    }
+
+    /// Has those who come wait elsewhere.
+    fn give_up(&mut self, key: &Key, place: &Arc<Place>) {
+        if self.flights.get(key).is_some_and(|known| Arc::ptr_eq(known, place)) {
+            self.flights.remove(key);
+        }
     }
 
     fn keep(&mut self, key: Key, answer: ChatCompletion, most: usize) {

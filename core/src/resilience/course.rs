@@ -184,8 +184,13 @@ impl Course {
     ) -> Result<ChatStream> {
         let models = [model.clone(), self.ahead[0].clone()];
         let outcome = {
-            let ask = |at: usize| Box::pin(self.ask(&models[at], request));
-            hedge::race(ask(0), after, || ask(1)).await
+            let hooks = self.hooks.as_ref();
+            hedge::race(
+                |at| Box::pin(self.ask(&models[at], request)),
+                |failed, error| Box::pin(failed.judged(hooks, error)),
+                after,
+            )
+            .await
         };
         if outcome.asked[1].is_some() {
             self.ahead.remove(0);
@@ -291,6 +296,7 @@ impl Course {
     }
 
     fn remember(&mut self, error: &Error) {
+        self.span.route_failed(error);
         self.failed.push(FailedRoute {
             provider: error.provider().unwrap_or_default().into(),
             model: error.model().unwrap_or(&self.current).into(),

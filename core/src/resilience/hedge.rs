@@ -30,22 +30,23 @@ pub(super) enum Other {
     Late(Option<ChatStream>),
 }
 
-/// Asks by `first`, and by `second` once that is silent for as long as `after`.
-pub(super) async fn race<'a, F>(first: Asking<'a>, after: Duration, second: F) -> Outcome
-where
-    F: FnOnce() -> Asking<'a>,
-{
+/// Asks route 0, and route 1 once that is silent for as long as `after`. `judge` says what becomes of an answer that had begun and failed.
+pub(super) async fn race<'a>(
+    ask: impl Fn(usize) -> Asking<'a>,
+    judge: impl Fn(ChatStream, Error) -> Asking<'a>,
+    after: Duration,
+) -> Outcome {
     let mut asked = [Some(Instant::now()), None];
-    let mut runners = [Some(Runner::Asking(first)), None];
-    let alone = std::future::poll_fn(|cx| poll(&mut runners, cx));
+    let mut runners = [Some(Runner::Asking(ask(0))), None];
+    let alone = std::future::poll_fn(|cx| poll(&mut runners, &judge, cx));
     if let Ok((heard, result)) = tokio::time::timeout(after, alone).await {
         return Outcome { heard, result, asked, other: None };
     }
-    runners[1] = Some(Runner::Asking(second()));
+    runners[1] = Some(Runner::Asking(ask(1)));
     asked[1] = Some(Instant::now());
     let mut failed = None;
     loop {
-        let (at, result) = std::future::poll_fn(|cx| poll(&mut runners, cx)).await;
+        let (at, result) = std::future::poll_fn(|cx| poll(&mut runners, &judge, cx)).await;
         match (result, runners[1 - at].take()) {
             // The other one may still speak.
             (Err(error), Some(other)) if may_move_on(&error) => {
@@ -76,27 +77,42 @@ impl Runner<'_> {
 }
 
 /// The first that speaks or fails leaves the race.
-fn poll(runners: &mut [Option<Runner<'_>>; 2], cx: &mut Context<'_>) -> Poll<(usize, Result<ChatStream>)> {
+fn poll<'a>(
+    runners: &mut [Option<Runner<'a>>; 2],
+    judge: &impl Fn(ChatStream, Error) -> Asking<'a>,
+    cx: &mut Context<'_>,
+) -> Poll<(usize, Result<ChatStream>)> {
     for (at, place) in runners.iter_mut().enumerate() {
-        if let Poll::Ready(result) = poll_one(place, cx) {
+        if let Poll::Ready(result) = poll_one(place, judge, cx) {
             return Poll::Ready((at, result));
         }
     }
     Poll::Pending
 }
 
-fn poll_one(place: &mut Option<Runner<'_>>, cx: &mut Context<'_>) -> Poll<Result<ChatStream>> {
-    if let Some(Runner::Asking(asking)) = place {
-        match ready!(asking.as_mut().poll(cx)) {
-            Ok(stream) => *place = Some(Runner::Silent(Box::new(stream))),
-            Err(error) => {
-                *place = None;
-                return Poll::Ready(Err(error));
+fn poll_one<'a>(
+    place: &mut Option<Runner<'a>>,
+    judge: &impl Fn(ChatStream, Error) -> Asking<'a>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<ChatStream>> {
+    loop {
+        match place {
+            None => return Poll::Pending,
+            Some(Runner::Asking(asking)) => match ready!(asking.as_mut().poll(cx)) {
+                Ok(stream) => *place = Some(Runner::Silent(Box::new(stream))),
+                Err(error) => {
+                    *place = None;
+                    return Poll::Ready(Err(error));
+                }
+            },
+            Some(Runner::Silent(stream)) => {
+                let spoken = ready!(stream.poll_spoken(cx));
+                let Some(Runner::Silent(stream)) = place.take() else { return Poll::Pending };
+                match spoken {
+                    Ok(()) => return Poll::Ready(Ok(*stream)),
+                    Err(error) => *place = Some(Runner::Asking(judge(*stream, error))),
+                }
             }
         }
     }
-    let Some(Runner::Silent(stream)) = place else { return Poll::Pending };
-    let spoken = ready!(stream.poll_spoken(cx));
-    let Some(Runner::Silent(stream)) = place.take() else { return Poll::Pending };
-    Poll::Ready(spoken.map(|()| *stream))
 }

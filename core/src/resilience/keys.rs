@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Error;
 
@@ -27,8 +27,9 @@ struct Turns {
 }
 
 impl KeyPool {
-    /// `None` without any key.
-    pub(crate) fn new(keys: Vec<SecretString>) -> Option<Self> {
+    /// `None` without any key; a blank one is none.
+    pub(crate) fn new(mut keys: Vec<SecretString>) -> Option<Self> {
+        keys.retain(|key| !key.expose_secret().trim().is_empty());
         let rests = vec![None; keys.len()];
         (!keys.is_empty()).then(|| Self { keys, turns: Mutex::new(Turns { next: 0, rests }) })
     }
@@ -81,6 +82,6 @@ mod tests {
         assert_eq!(pool.take(now), 0, "the one that is back first");
         assert_eq!(pool.take(now + Duration::from_secs(11)), 2);
         assert!(!pool.failed(2, &failure(500), now), "that was not about the key");
-        assert!(KeyPool::new(Vec::new()).is_none());
+        assert!(KeyPool::new(Vec::new()).is_none() && KeyPool::new(vec![SecretString::from(" ")]).is_none());
     }
 }

@@ -2,7 +2,7 @@
 //! its turn, first come first served; nothing runs while nobody waits.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -36,6 +36,8 @@ struct Gate {
 pub(crate) struct Turn {
     taken: Vec<(Arc<Gate>, u64)>,
     places: Vec<OwnedSemaphorePermit>,
+    /// Every limit let it through.
+    is_whole: bool,
 }
 
 impl Limits {
@@ -51,14 +53,15 @@ impl Limits {
     pub(crate) async fn turn(&self, target: &Target, request: &ChatCompletionRequest) -> Turn {
         let mut turn = Turn::default();
         let tokens = estimate(request);
-        // Always in the same order, so that no two calls wait for each other.
-        for gate in self.0.iter().filter(|gate| gate.bounds(target)) {
-            if let Some(places) = &gate.places {
-                let place = Arc::clone(places).acquire_owned().await;
-                turn.places.push(place.expect("the places of a limit are never closed"));
-            }
+        // Always in the same order, so that no two calls wait for each other; the minutes last, since they count from when a call goes.
+        let gates = || self.0.iter().filter(|gate| gate.bounds(target));
+        for places in gates().filter_map(|gate| gate.places.clone()) {
+            turn.places.push(places.acquire_owned().await.expect("the places of a limit are never closed"));
+        }
+        for gate in gates() {
             turn.taken.push((Arc::clone(gate), gate.pass(tokens).await));
         }
+        turn.go();
         turn
     }
 }
@@ -66,19 +69,46 @@ impl Limits {
 impl Turn {
     /// What the answer really cost.
     pub(crate) fn spent(&self, usage: &Usage) {
+        self.correct(|minute, number| minute.correct(number, usage.total_tokens));
+    }
+
+    /// It goes now, however long ago the first of its limits let it through.
+    fn go(&mut self) {
+        self.is_whole = true;
+        if self.taken.len() > 1 {
+            let now = Instant::now();
+            self.correct(|minute, number| minute.go(number, now));
+        }
+    }
+
+    fn correct(&self, correct: impl Fn(&mut Minute, u64)) {
         for (gate, number) in &self.taken {
-            gate.minute.lock().unwrap_or_else(PoisonError::into_inner).correct(*number, usage.total_tokens);
+            correct(&mut gate.minute(), *number);
             gate.corrected.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Turn {
+    /// A call that left while it waited was never made.
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.correct(Minute::forget);
         }
     }
 }
 
 impl Gate {
     fn new(limit: Limit) -> Self {
-        let places = limit.concurrency.filter(|most| *most > 0).map(|most| Arc::new(Semaphore::new(most)));
+        let places =
+            limit.concurrency.filter(|most| *most > 0).map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))));
         let some = |limit: Option<u64>| limit.filter(|most| *most > 0);
         let minute = Minute::new(some(limit.requests_per_minute), some(limit.tokens_per_minute));
         Self { limit, places, line: tokio::sync::Mutex::default(), minute: Mutex::new(minute), corrected: Notify::new() }
+    }
+
+    fn minute(&self) -> MutexGuard<'_, Minute> {
+        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bounds(&self, target: &Target) -> bool {
@@ -91,7 +121,7 @@ impl Gate {
         let _first = self.line.lock().await;
         loop {
             let corrected = self.corrected.notified();
-            let wait = self.minute.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now(), tokens);
+            let wait = self.minute().take(Instant::now(), tokens);
             match wait {
                 Ok(number) => return number,
                 Err(wait) => tokio::select! {
@@ -141,16 +171,16 @@ impl Minute {
 
     fn wait(&self, now: Instant, tokens: u64) -> Option<Duration> {
         let mut requests = self.taken.len() as u64;
-        let mut spent: u64 = self.taken.iter().map(|taken| taken.tokens).sum();
+        let mut spent = self.taken.iter().fold(0, |spent: u64, taken| spent.saturating_add(taken.tokens));
         let mut gone = None;
         for taken in &self.taken {
             // What is larger than the limit itself goes when nothing else is in its minute.
             let fits = self.requests.is_none_or(|most| requests < most)
-                && self.tokens.is_none_or(|most| spent + tokens.min(most) <= most);
+                && self.tokens.is_none_or(|most| spent <= most - tokens.min(most));
             if fits {
                 break;
             }
-            (requests, spent) = (requests - 1, spent - taken.tokens);
+            (requests, spent) = (requests - 1, spent.saturating_sub(taken.tokens));
             gone = Some(taken.at);
         }
         gone.map(|at| (at + MINUTE).saturating_duration_since(now))
@@ -161,12 +191,28 @@ impl Minute {
             taken.tokens = tokens;
         }
     }
+
+    /// Counts it from now on.
+    fn go(&mut self, number: u64, now: Instant) {
+        if let Some(taken) = self.remove(number) {
+            self.taken.push_back(Taken { at: now, ..taken });
+        }
+    }
+
+    fn forget(&mut self, number: u64) {
+        self.remove(number);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Taken> {
+        let at = self.taken.iter().rposition(|taken| taken.number == number)?;
+        self.taken.remove(at)
+    }
 }
 
 /// What a request will cost, roughly: what it says, and what it lets the model say.
 fn estimate(request: &ChatCompletionRequest) -> u64 {
     let said: usize = request.messages.iter().map(|message| message.text().len()).sum();
-    said as u64 / LETTERS_TO_A_TOKEN + request.output_limit().unwrap_or(0)
+    (said as u64 / LETTERS_TO_A_TOKEN).saturating_add(request.output_limit().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -182,6 +228,17 @@ mod tests {
         assert_eq!(minute.take(start + 2 * SECOND, 0), Err(58 * SECOND));
         assert!(minute.take(start + MINUTE, 0).is_ok());
         assert_eq!(minute.take(start + MINUTE, 0), Err(SECOND));
+    }
+
+    #[test]
+    fn what_waited_counts_from_when_it_goes_and_what_left_not_at_all() {
+        let (mut minute, start) = (Minute::new(Some(2), None), Instant::now());
+        let (first, second) = (minute.take(start, 0).expect("room"), minute.take(start, 0).expect("room"));
+        minute.go(first, start + 30 * SECOND);
+        assert_eq!(minute.take(start + 30 * SECOND, 0), Err(30 * SECOND));
+        minute.forget(second);
+        assert!(minute.take(start + 30 * SECOND, 0).is_ok());
+        assert_eq!(minute.take(start + MINUTE, 0), Err(30 * SECOND));
     }
 
     #[test]

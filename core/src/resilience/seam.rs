@@ -55,6 +55,11 @@ impl Seam {
         !self.held.is_empty()
     }
 
+    /// Whether what is held is long enough for an echo, of a text that does not repeat itself: there is hardly anything else that it could be.
+    pub(crate) fn follows_an_echo(&self) -> bool {
+        self.openings(&self.held).any(|rest| rest.graphemes(true).nth(SHORTEST_ECHO - 1).is_some() && !repeats(rest))
+    }
+
     /// Takes what came; gives what can be said. Empty while it is held.
     pub(crate) fn push(&mut self, text: &str) -> String {
         if self.decided {
@@ -69,28 +74,30 @@ impl Seam {
         self.decided = true;
         let held = std::mem::take(&mut self.held);
         let mut rest = held.as_str();
-        if self.may_have_phrase {
-            rest = &rest[phrase_length(rest).unwrap_or(0)..];
-            rest = &rest[fence_length(rest, self.open_fence.as_deref())..];
-        }
-        let echo = self.echo_length(rest);
-        if echo > 0 {
-            return rest[echo..].to_owned();
+        for opened in self.openings(&held) {
+            let echo = self.echo_length(opened);
+            if echo > 0 {
+                return opened[echo..].to_owned();
+            }
+            rest = opened;
         }
         // The model wrote the white space again that it was not shown.
         rest.strip_prefix(self.unshown.as_str()).unwrap_or(rest).to_owned()
     }
 
+    /// `text` behind what a model that was asked to go on may say first: a phrase, and the fence of code that is open.
+    fn openings<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> + use<'t> {
+        let phrase = phrase_length(text).filter(|_| self.may_have_phrase).unwrap_or(0);
+        let rest = &text[phrase..];
+        let fence = if self.may_have_phrase { fence_length(rest, self.open_fence.as_deref()) } else { 0 };
+        [Some(rest), (fence > 0).then(|| &rest[fence..])].into_iter().flatten()
+    }
+
     /// Whether more text could still make an echo, a phrase or a fence of what is held.
     fn may_still_match(&self) -> bool {
-        if self.may_have_phrase {
-            if phrase_may_follow(&self.held) {
-                return true;
-            }
-            let rest = &self.held[phrase_length(&self.held).unwrap_or(0)..];
-            return fence_may_follow(rest, self.open_fence.as_deref()) || self.echo_may_follow(rest);
-        }
-        self.echo_may_follow(&self.held)
+        let fence_may_follow = |rest| self.may_have_phrase && fence_may_follow(rest, self.open_fence.as_deref());
+        self.may_have_phrase && phrase_may_follow(&self.held)
+            || self.openings(&self.held).any(|rest| fence_may_follow(rest) || self.echo_may_follow(rest))
     }
 
     /// Whether `text` is the beginning of a longer echo, or of the white space that was not shown.
@@ -132,11 +139,13 @@ impl Seam {
 /// Whether a text that ends with `echo` repeats itself there anyway: the echo is a pattern said over and over, or stands twice in a row.
 fn is_repetition(tail: &str, echo: &str) -> bool {
     let before = &tail[..tail.len() - echo.len()];
-    if before.ends_with(echo) {
-        return true;
-    }
+    before.ends_with(echo) || repeats(echo)
+}
+
+/// Whether a text is a pattern said over and over.
+fn repeats(text: &str) -> bool {
     // The smallest period, by the failure function of Knuth, Morris and Pratt.
-    let bytes = echo.as_bytes();
+    let bytes = text.as_bytes();
     let mut border = vec![0; bytes.len()];
     for at in 1..bytes.len() {
         let mut length = border[at - 1];
@@ -166,7 +175,7 @@ const OPENINGS: [&str; 12] = [
 ];
 const GOING_ON: [&str; 6] = ["continu", "left off", "pick up", "picking up", "rest of", "remaining"];
 
-/// How long the opening phrase is with which `text` begins, white space behind it included.
+/// How long the opening phrase is with which `text` begins, white space behind it included, but not the next line's indentation.
 fn phrase_length(text: &str) -> Option<usize> {
     let start = text.len() - text.trim_start().len();
     let body = &text[start..];
@@ -179,7 +188,9 @@ fn phrase_length(text: &str) -> Option<usize> {
         return None;
     }
     let behind = &body[end..];
-    Some(start + end + behind.len() - behind.trim_start_matches(['\n', '\r', ' ']).len())
+    let blank = &behind[..behind.len() - behind.trim_start_matches(['\n', '\r', ' ', '\t']).len()];
+    let on_the_same_line = if lower[..end].ends_with('\n') { 0 } else { blank.len() };
+    Some(start + end + blank.rfind('\n').map_or(on_the_same_line, |line_end| line_end + 1))
 }
 
 /// Whether `text` may still become an opening phrase.
@@ -241,7 +252,9 @@ mod tests {
             false,
             "a long enough tail of e\u{301}t",
         ),
-        ("a phrase that goes on", "The answer is", "Sure, continuing from where I left off:\n\n 42", true, "42"),
+        ("a phrase that goes on", "The answer is ", "Sure, continuing from where I left off: 42", true, "42"),
+        ("a phrase on a line of its own", "The answer is", "Sure, continuing from where I left off:\n\n 42", true, " 42"),
+        ("a phrase before an indented line", "def f():\n    x = 1\n", "Continuing:\n    return x", true, "    return x"),
         ("a phrase and an echo", "The meaning of life is", "Continuing:\nThe meaning of life is 42", true, " 42"),
         (
             "a phrase that was not asked for stays",
@@ -252,6 +265,14 @@ mod tests {
         ),
         ("words like a phrase stay", "He asked. ", "Sure, said she.", true, "Sure, said she."),
         ("a fence opened again", "```python\nx = 1\n", "```python\ny = 2\n```", true, "y = 2\n```"),
+        ("a fence and code said again", "```python\nx = 1\n", "```python\nx = 1\ny = 2", true, "y = 2"),
+        (
+            "a fence opened before code said again",
+            "```python\na = 1\ntotal = total + 1\n",
+            "```python\ntotal = total + 1\ny = 2",
+            true,
+            "y = 2",
+        ),
         ("a fence that closes", "```python\nx = 1\n", "```\nDone.", true, "```\nDone."),
     ];
 

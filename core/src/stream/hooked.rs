@@ -4,13 +4,15 @@
 //! error go by what the hooks let through.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::legs::hand_over;
 use super::told;
 use super::{Accumulator, Legs};
-use crate::error::{Error, ErrorKind, Result};
-use crate::hooks::{Ending, Pending, RouteHooks, Stage, cancelled, detach};
+use crate::error::{Error, Result};
+use crate::hooks::{Ending, Pending, RouteHooks, Stage, Telling, cancelled};
 use crate::types::{ChatCompletion, ChatCompletionChunk};
 
 pub(super) struct Hooked {
@@ -29,7 +31,7 @@ enum Step {
     /// A route's failure, which is the call's unless it is answered.
     Failure(Pending<'static, Result<ChatCompletion>>),
     /// The hooks are told of the end before the consumer is.
-    Ending(Pending<'static, ()>, Option<Error>),
+    Ending(Telling, Option<Error>),
     Over(Option<Error>),
 }
 
@@ -95,10 +97,7 @@ impl Hooked {
                 let error = self.legs.stop(cancelled());
                 self.end(Some(error));
             }
-            Step::Ending(told, error) => {
-                detach(told);
-                self.step = Step::Over(error);
-            }
+            Step::Ending(_, error) => self.step = Step::Over(error),
             over @ Step::Over(_) => self.step = over,
         }
     }
@@ -129,13 +128,13 @@ impl Hooked {
                 Step::Failure(step) => match ready!(step.as_mut().poll(cx)) {
                     Ok(answer) => {
                         let leg = told::instead_of(&self.legs.leg, answer);
-                        self.legs = Legs { leg: Box::new(leg), recovery: None };
+                        self.legs = Legs::of(leg);
                         self.step = Step::Legs;
                     }
                     Err(error) => self.end(Some(error)),
                 },
                 Step::Ending(step, error) => {
-                    ready!(step.as_mut().poll(cx));
+                    ready!(Pin::new(step).poll(cx));
                     self.step = Step::Over(error.take());
                 }
                 Step::Over(_) => return Poll::Ready(()),
@@ -167,12 +166,11 @@ impl Hooked {
 
     /// The legs have failed. Where there are several, each failure was told when it happened.
     fn failed(&mut self, error: Error) {
-        let is_told = self.legs.recovery.is_some() || error.kind() == ErrorKind::Cancelled;
-        if is_told || !self.ending.call.want(Stage::OnError) {
-            return self.end(Some(error));
+        let is_told = self.legs.recovery.is_some();
+        match self.legs.leg.judge(&self.ending.call, &error).filter(|_| !is_told) {
+            Some(judged) => self.step = Step::Failure(judged),
+            None => self.end(Some(error)),
         }
-        let route = self.route();
-        self.step = Step::Failure(Box::pin(async move { route.on_error(error).await }));
     }
 
     fn end(&mut self, error: Option<Error>) {
@@ -207,8 +205,7 @@ impl Drop for Hooked {
     /// Whoever leaves a whole answer has had it; any other is left.
     fn drop(&mut self) {
         match std::mem::replace(&mut self.step, Step::Over(None)) {
-            Step::Over(_) => {}
-            Step::Ending(told, _) => detach(told),
+            Step::Over(_) | Step::Ending(..) => {}
             step => {
                 let is_whole = matches!(step, Step::Legs) && self.ready.is_empty() && self.legs.is_whole();
                 let response = self.response();
@@ -217,7 +214,7 @@ impl Drop for Hooked {
                     None => error,
                 });
                 let at = self.route().at;
-                self.ending.tell_detached(Some(at), response, error);
+                drop(self.ending.tell(Some(at), response, error));
             }
         }
     }

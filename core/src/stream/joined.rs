@@ -14,7 +14,7 @@ use super::leg::Leg;
 use crate::resilience::seam::Seam;
 use crate::types::{ChatCompletionChunk, ChunkChoice, Delta, Usage};
 
-/// How long text is held at a seam that cannot be decided yet.
+/// How long text is held at a seam that cannot be decided yet; one that surely repeats what was said, since its last piece.
 const LONGEST_HOLD: Duration = Duration::from_millis(400);
 
 pub(super) struct Joined {
@@ -22,6 +22,8 @@ pub(super) struct Joined {
     pub answer: Accumulator,
     /// A chunk of the first leg, without choices.
     pub identity: ChatCompletionChunk,
+    /// It is made of pieces of several routes.
+    pub is_pieced: bool,
     pub seam: Seam,
     pub hold: Option<Pin<Box<Sleep>>>,
     /// How many tool calls were shown that are void now.
@@ -46,6 +48,7 @@ impl Joined {
         Self {
             ready: VecDeque::new(),
             identity,
+            is_pieced: false,
             seam: Seam::new("", "", false),
             hold: None,
             void_calls: 0,
@@ -94,6 +97,9 @@ impl Joined {
                 && let Some(text) = choice.delta.content.take()
             {
                 choice.delta.content = Some(self.seam.push(&text)).filter(|text| !text.is_empty());
+                if self.seam.follows_an_echo() {
+                    self.hold = None;
+                }
             }
         }
         // An empty answer begins with its role, for the final response's sake.

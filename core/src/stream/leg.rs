@@ -1,5 +1,6 @@
 //! One leg: the answer of one route, from its bytes to its chunks, with its deadlines and its end.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::clock::{self, Clock};
 use super::{Emitter, Meta};
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::{CallHooks, Pending, Stage};
 use crate::providers::Translator;
 use crate::resilience::cache::Flight;
 use crate::resilience::limits::Turn;
@@ -24,7 +26,6 @@ pub(crate) struct Leg {
     pub(super) clock: Clock,
     pub(super) state: State,
     pub(super) meta: Meta,
-    pub(super) span: CallSpan,
     /// Its turn under the client's limits, until it is over.
     turn: Option<Turn>,
     /// Whoever waits for the same answer, until it is whole.
@@ -36,6 +37,8 @@ struct Source {
     body: AnswerBody,
     decoder: Decoder,
     translator: Box<dyn Translator>,
+    /// Of the call.
+    span: CallSpan,
 }
 
 /// Where a stream is.
@@ -62,13 +65,13 @@ impl Leg {
         meta: Meta,
         span: CallSpan,
     ) -> Self {
-        let source = Some(Source { body, decoder, translator });
-        Self { source, emitter, clock, state: State::Open, meta, span, turn: None, flight: None }
+        let source = Some(Source { body, decoder, translator, span });
+        Self { source, emitter, clock, state: State::Open, meta, turn: None, flight: None }
     }
 
     /// An answer that is there already; `emitter` has told it.
-    pub(super) fn told(emitter: Emitter, meta: Meta, span: CallSpan) -> Self {
-        Self { source: None, emitter, clock: Clock::stopped(), state: State::Ended, meta, span, turn: None, flight: None }
+    pub(super) fn told(emitter: Emitter, meta: Meta) -> Self {
+        Self { source: None, emitter, clock: Clock::stopped(), state: State::Ended, meta, turn: None, flight: None }
     }
 
     pub(super) fn take_turn(&mut self, turn: Turn) {
@@ -77,6 +80,8 @@ impl Leg {
 
     /// Has the answer kept once it is whole, which it may be already.
     pub(super) fn take_flight(&mut self, flight: Flight) {
+        // From here on until the consumer asks for more nobody waits for it.
+        flight.is_read(false);
         self.flight = Some(flight);
         if matches!(self.state, State::Draining | State::Ended) {
             self.land();
@@ -85,6 +90,14 @@ impl Leg {
 
     /// Ready once a chunk is there, or the stream is over. While bytes are there it reads on until `enough` chunks are.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<()> {
+        let filled = self.read_on(cx, enough);
+        if let Some(flight) = &self.flight {
+            flight.is_read(filled.is_pending());
+        }
+        filled
+    }
+
+    fn read_on(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<()> {
         loop {
             if self.emitter.ready() >= enough {
                 return Poll::Ready(());
@@ -108,7 +121,8 @@ impl Leg {
     }
 
     fn read(&mut self, bytes: &[u8]) {
-        let Some(Source { decoder, translator, .. }) = self.source.as_mut().filter(|_| !matches!(self.state, State::Draining))
+        let Some(Source { decoder, translator, span, .. }) =
+            self.source.as_mut().filter(|_| !matches!(self.state, State::Draining))
         else {
             return;
         };
@@ -119,11 +133,11 @@ impl Leg {
             self.fail(error);
             return;
         }
-        if self.emitter.ready() > before {
-            let token = self.clock.awaits_first_token() && self.emitter.answer().has_token();
+        if emitter.ready() > before {
+            let token = self.clock.awaits_first_token() && emitter.answer().has_token();
             self.clock.chunk(token);
             if token {
-                self.span.first_token();
+                span.first_token();
             }
         }
         self.check_proof();
@@ -133,6 +147,7 @@ impl Leg {
         if self.emitter.is_done() {
             self.emitter.close();
             self.land();
+            self.give_turn_back();
             self.state = State::Draining;
             self.clock.grace(GRACE);
             return;
@@ -199,7 +214,6 @@ impl Leg {
         self.land();
         self.give_turn_back();
         self.state = State::Ended;
-        self.span.end(self.emitter.answer().answer(), None);
     }
 
     pub(super) fn fail(&mut self, error: Error) {
@@ -211,7 +225,6 @@ impl Leg {
         if self.emitter.has_begun() {
             error = error.with_partial(self.completion());
         }
-        self.span.end(self.emitter.answer().answer(), Some(&error));
         self.state = State::Failed(Some(error));
     }
 
@@ -265,6 +278,16 @@ impl Leg {
             State::Proven | State::Draining => self.ended(),
             State::Ended | State::Failed(_) => {}
         }
+    }
+
+    /// What the hooks of its call make of its failure, if they are to be asked.
+    pub(super) fn judge(&self, hooks: &Arc<CallHooks>, error: &Error) -> Option<Pending<'static, Result<ChatCompletion>>> {
+        if !hooks.want(Stage::OnError) || error.kind() == ErrorKind::Cancelled {
+            return None;
+        }
+        let route = hooks.route(self.meta.attempt, &self.meta.provider, &self.meta.model);
+        let error = error.clone();
+        Some(Box::pin(async move { route.on_error(error).await }))
     }
 
     pub(super) fn take_error(&mut self) -> Option<Error> {

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
 use super::Accumulator;
-use super::leg::Leg;
+use super::leg::{Leg, State};
 use super::recovery::Recovery;
 use crate::error::{Error, Result};
 use crate::resilience::course::Course;
+use crate::telemetry::CallSpan;
 use crate::types::{ChatCompletion, ChatCompletionChunk, LegEvent};
 
 /// How many chunks are read ahead at most before they are handed over.
@@ -29,9 +30,15 @@ pub(super) struct Legs {
     pub leg: Box<Leg>,
     /// Where the request names several models: what goes on when the leg fails.
     pub recovery: Option<Box<Recovery>>,
+    /// The call's, until its end is said there.
+    pub span: Option<CallSpan>,
 }
 
 impl Legs {
+    pub(super) fn of(leg: Leg) -> Self {
+        Self { leg: Box::new(leg), recovery: None, span: None }
+    }
+
     pub(super) fn go_on_by(&mut self, course: Box<Course>, event: Option<LegEvent>) {
         if let Some(event) = event {
             self.leg.emitter.mark_first(event);
@@ -74,6 +81,7 @@ impl Legs {
             Some(recovery) => recovery.cancel(&mut self.leg),
             None => self.leg.cancel(),
         }
+        self.trace_end();
     }
 
     pub(super) fn take_error(&mut self) -> Option<Error> {
@@ -86,6 +94,7 @@ impl Legs {
             recovery.stop();
         }
         self.leg.fail(error);
+        self.trace_end();
         self.leg.take_error().expect("a leg that failed has its error")
     }
 
@@ -96,9 +105,26 @@ impl Legs {
 
     /// Ready once a chunk is there, or the stream is over.
     fn fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
-        match &mut self.recovery {
+        ready!(match &mut self.recovery {
             Some(recovery) => recovery.fill(&mut self.leg, cx, most),
             None => self.leg.fill(cx, most),
+        });
+        self.trace_end();
+        Poll::Ready(())
+    }
+
+    /// Says in the call's span how it ended, once it has.
+    fn trace_end(&mut self) {
+        if self.span.is_none() || self.recovery.as_ref().is_some_and(|recovery| !recovery.is_over()) {
+            return;
+        }
+        let error = match &self.leg.state {
+            State::Ended => None,
+            State::Failed(Some(error)) => Some(error),
+            State::Open | State::Proven | State::Draining | State::Failed(None) => return,
+        };
+        if let Some(span) = self.span.take().filter(|span| !span.is_disabled()) {
+            span.end(Some(&self.leg.meta.provider), &self.completion(), error);
         }
     }
 

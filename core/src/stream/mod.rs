@@ -20,6 +20,7 @@ mod told;
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -30,8 +31,8 @@ pub use emitter::{Emitter, ToolPiece};
 pub use handle::StreamHandle;
 
 use crate::decode::Decoder;
-use crate::error::Result;
-use crate::hooks::Ending;
+use crate::error::{Error, Result};
+use crate::hooks::{CallHooks, Ending};
 use crate::providers::Translator;
 use crate::resilience::cache::Flight;
 use crate::resilience::course::Course;
@@ -70,12 +71,12 @@ impl ChatStream {
     }
 
     /// Tells an answer that is there already.
-    pub(crate) fn told(answer: ChatCompletion, meta: Meta, wants_usage: bool, span: CallSpan) -> Self {
-        Self::of(told::leg(answer, meta, wants_usage, span))
+    pub(crate) fn told(answer: ChatCompletion, meta: Meta, wants_usage: bool) -> Self {
+        Self::of(told::leg(answer, meta, wants_usage))
     }
 
     fn of(leg: Leg) -> Self {
-        Self(Face::Plain(Legs { leg: Box::new(leg), recovery: None }))
+        Self(Face::Plain(Legs::of(leg)))
     }
 
     /// Has the stream go on by `course` when it fails; `event` tells of the routes that failed before it began.
@@ -90,6 +91,12 @@ impl ChatStream {
             Face::Plain(legs) => Self(Face::Hooked(Box::new(Hooked::new(legs, ending)))),
             Face::Hooked(_) => self,
         }
+    }
+
+    /// Has it say in `span` how the call ended.
+    pub(crate) fn with_span(mut self, span: CallSpan) -> Self {
+        self.legs_mut().span = Some(span);
+        self
     }
 
     /// Holds its turn under the client's limits until its answer is over.
@@ -207,6 +214,15 @@ impl ChatStream {
     /// Ready once the model has said something, or the answer is over; the error of one that said nothing is handed out.
     pub(crate) fn poll_spoken(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.legs_mut().leg.poll_spoken(cx)
+    }
+
+    /// What the hooks of the call make of its failure before anything was shown.
+    pub(crate) async fn judged(self, hooks: Option<&Arc<CallHooks>>, error: Error) -> Result<Self> {
+        let leg = &self.legs().leg;
+        match hooks.and_then(|hooks| leg.judge(hooks, &error)) {
+            None => Err(error),
+            Some(judged) => judged.await.map(|answer| Self::of(told::instead_of(leg, answer))),
+        }
     }
 
     fn into_leg(self) -> Box<Leg> {

@@ -11,7 +11,7 @@ use super::joined::Joined;
 use super::leg::{Leg, State};
 use super::{Accumulator, told};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hooks::{Pending, Stage};
+use crate::hooks::Pending;
 use crate::resilience::course::{Begun, Course};
 use crate::resilience::plan::{self, Task};
 use crate::resilience::seam::Seam;
@@ -32,6 +32,8 @@ pub(super) struct Recovery {
     joined: Option<Joined>,
     /// Characters of text that the legs before brought.
     characters: u64,
+    /// The course has noted what the leg brought.
+    is_noted: bool,
     /// All was tried, or all is said.
     over: bool,
 }
@@ -44,7 +46,7 @@ impl fmt::Debug for Recovery {
 
 impl Recovery {
     pub(super) fn new(course: Box<Course>) -> Self {
-        Self { course: Some(course), opening: None, judging: None, joined: None, characters: 0, over: false }
+        Self { course: Some(course), opening: None, judging: None, joined: None, characters: 0, is_noted: false, over: false }
     }
 
     pub(super) fn answer(&self) -> Option<&Accumulator> {
@@ -131,8 +133,8 @@ impl Recovery {
         };
         let Some(course) = &mut self.course else { return true };
         joined.release();
-        let text = text_of(&joined.answer);
-        if plan::is_valid(&course.request, &text) {
+        // What one route said alone is its own affair.
+        if !joined.is_pieced || plan::is_valid(&course.request, &text_of(&joined.answer)) {
             joined.end();
             return false;
         }
@@ -145,13 +147,9 @@ impl Recovery {
 
     /// What the hooks of the call make of a leg's failure.
     fn judge(&self, leg: &Leg, error: &Error) -> Option<Pending<'static, Judged>> {
-        let hooks = self.course.as_ref()?.hooks.as_ref()?;
-        if !hooks.want(Stage::OnError) || error.kind() == ErrorKind::Cancelled {
-            return None;
-        }
-        let route = hooks.route(leg.meta.attempt, &leg.meta.provider, &leg.meta.model);
+        let judged = leg.judge(self.course.as_ref()?.hooks.as_ref()?, error)?;
         let error = error.clone();
-        Some(Box::pin(async move { (error.clone(), route.on_error(error).await) }))
+        Some(Box::pin(async move { (error, judged.await) }))
     }
 
     /// A hook answered for a leg of which nothing was shown.
@@ -206,6 +204,7 @@ impl Recovery {
             joined.reset();
         }
         let said = text_of(&joined.answer);
+        joined.is_pieced = !said.is_empty();
         joined.seam = Seam::new(&said, &next.shown, next.asked);
         joined.hold = None;
         let mut chunk = joined.identity.clone();
@@ -213,6 +212,7 @@ impl Recovery {
         chunk.literllm = next.event.map(Box::new);
         joined.ready.push_back(chunk);
         self.characters = said.chars().count() as u64;
+        self.is_noted = false;
         **leg = *next.stream.into_leg();
     }
 
@@ -229,12 +229,25 @@ impl Recovery {
         } else {
             self.over = true;
             leg.cancel();
+            // An answer that was whole is whole also where it was joined.
+            if let (State::Ended, Some(joined)) = (&leg.state, &mut self.joined) {
+                while let Some(chunk) = leg.emitter.pop() {
+                    joined.accept(chunk);
+                }
+                joined.release();
+                joined.end();
+            }
         }
     }
 
     /// The consumer's side ended it.
     pub(super) fn stop(&mut self) {
         (self.opening, self.judging, self.over) = (None, None, true);
+    }
+
+    /// Whether all was tried, or all is said.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Whether more may come though the leg is over.
@@ -251,8 +264,15 @@ impl Recovery {
 
     pub(super) fn said(&self, leg: &Leg) -> ChatCompletion {
         let mut said = self.answer().unwrap_or(leg.emitter.answer()).to_completion();
+        said.usage.clone_from(&leg.emitter.answer().answer().usage);
         said = leg.meta.complete(said);
+        if let Some(before) = self.joined.as_ref().and_then(|joined| joined.usage.as_ref()) {
+            said.usage.get_or_insert_default().add(before);
+        }
         if let (Some(course), Some(meta)) = (&self.course, &mut said.literllm) {
+            // Each is paid for at its own price, also one that lost a race.
+            let own = meta.cost.filter(|_| !self.is_noted);
+            meta.cost = course.reports.iter().filter_map(|report| report.cost).chain(own).reduce(|sum, cost| sum + cost);
             meta.attempts.clone_from(&course.reports);
             // Of two that raced, the one that was heard is noted last.
             meta.attempts.sort_by(|one, other| one.started.total_cmp(&other.started));
@@ -265,6 +285,7 @@ impl Recovery {
         let all = characters_of(self.answer().unwrap_or(leg.emitter.answer()));
         let own = all.saturating_sub(self.characters);
         if let Some(course) = &mut self.course {
+            self.is_noted = true;
             let usage = leg.emitter.answer().answer().usage.as_deref();
             course.leg_over(usage, usage.and_then(|usage| leg.meta.cost(usage)), own, error);
         }

@@ -2,11 +2,10 @@
 
 use super::leg::Leg;
 use super::{Emitter, Meta, ToolPiece};
-use crate::telemetry::CallSpan;
 use crate::types::{ChatCompletion, ChunkChoice, Content, Delta, Extra, FinishReason, Message};
 
 /// The leg that tells `answer`, in the normal form of every stream. `meta` is that of the route that was to be asked.
-pub(super) fn leg(mut answer: ChatCompletion, mut meta: Meta, wants_usage: bool, span: CallSpan) -> Leg {
+pub(super) fn leg(mut answer: ChatCompletion, mut meta: Meta, wants_usage: bool) -> Leg {
     let mut given = answer.literllm.take().unwrap_or_default();
     given.provider.get_or_insert_with(|| meta.provider.clone());
     meta.request_id.clone_from(&given.request_id);
@@ -15,12 +14,12 @@ pub(super) fn leg(mut answer: ChatCompletion, mut meta: Meta, wants_usage: bool,
     let model = if answer.model.is_empty() { meta.model.clone() } else { answer.model.clone() };
     let mut emitter = Emitter::new(model, expected, wants_usage);
     tell(answer, &mut emitter);
-    Leg::told(emitter, meta, span)
+    Leg::told(emitter, meta)
 }
 
 /// The leg that tells `answer` in the place of one that failed.
 pub(super) fn instead_of(failed: &Leg, answer: ChatCompletion) -> Leg {
-    leg(answer, failed.meta.clone(), failed.emitter.wants_usage(), failed.span.clone())
+    leg(answer, failed.meta.clone(), failed.emitter.wants_usage())
 }
 
 fn tell(answer: ChatCompletion, out: &mut Emitter) {
