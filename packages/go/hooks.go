@@ -27,8 +27,8 @@ type Hooks struct {
 	AfterHeaders func(event *HookEvent) error
 	// OnChunks runs before what came together is handed over. It may change Chunks, also leave some out or all.
 	OnChunks func(event *HookEvent) error
-	// OnError runs when a model has failed for good. It may return another error in place of Error and, while nothing was handed over, set Response,
-	// with which the call is answered.
+	// OnError runs when a model has failed for good. It may return another error in place of Error, which the next hook is told, and, while nothing
+	// was handed over, set Response, with which the call is answered.
 	OnError func(event *HookEvent) error
 	// OnEnd runs exactly once, when a call is over. What it returns is not looked at.
 	OnEnd func(event *HookEvent) error
@@ -109,8 +109,12 @@ func literllmGoHook(handle C.uintptr_t, call unsafe.Pointer) {
 	hookCall := (*C.literllm_hook_call)(call)
 	event := textBytes(C.literllm_hook_call_event(hookCall))
 	go func() {
-		answer := askHooks(hooks, event)
-		C.literllm_hook_call_answer(hookCall, C.literllm_text{data: bytesPointer(answer), length: C.size_t(len(answer))})
+		// A hook may end its goroutine, as testing's FailNow does: the call must not wait for it for ever.
+		answer := sayError(&Error{Kind: ErrPanic, Message: "a hook ended its goroutine"})
+		defer func() {
+			C.literllm_hook_call_answer(hookCall, C.literllm_text{data: bytesPointer(answer), length: C.size_t(len(answer))})
+		}()
+		answer = askHooks(hooks, event)
 	}()
 }
 
@@ -139,22 +143,22 @@ func askHooks(hooks []Hooks, text []byte) []byte {
 		answer, err = event.ask(hooks)
 	}
 	if err != nil {
-		answer = hookAnswer{Error: errorToSay(err)}
+		return sayError(err)
 	}
 	said, err := json.Marshal(answer)
 	if err != nil {
-		said, _ = json.Marshal(hookAnswer{Error: &hookError{ErrInvalidRequest, "what a hook says is no JSON: " + err.Error()}})
+		return sayError(&Error{Kind: ErrInvalidRequest, Message: "what a hook says is no JSON: " + err.Error()})
 	}
+	return said
+}
+
+func sayError(err error) []byte {
+	said, _ := json.Marshal(hookAnswer{Error: errorToSay(err)})
 	return said
 }
 
 // ask lets each hook see what those before it made of the event.
 func (e *HookEvent) ask(hooks []Hooks) (answer hookAnswer, err error) {
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			err = &Error{Kind: ErrPanic, Message: fmt.Sprint("a hook panicked: ", panicked)}
-		}
-	}()
 	// Only what was changed is said, so that what Go does not name of the rest stays as it was.
 	was := e.changeable()
 	for i := range hooks {
@@ -162,25 +166,40 @@ func (e *HookEvent) ask(hooks []Hooks) (answer hookAnswer, err error) {
 		if ask == nil {
 			continue
 		}
-		if err := ask(e); err != nil {
-			var failure *Error
-			if e.Stage == "on_error" && errors.As(err, &failure) && failure == e.Error {
-				continue
-			}
+		err := e.askOne(ask)
+		if e.Stage == "on_end" {
+			continue
+		}
+		if err != nil && e.Stage != "on_error" {
 			return hookAnswer{}, err
 		}
-		if e.Response != nil && e.Stage != "on_end" {
+		if err != nil && err != error(e.Error) {
+			answer.Error = errorToSay(err)
+			changed := *e.Error
+			changed.Kind, changed.Message = answer.Error.Kind, answer.Error.Message
+			e.Error = &changed
+		} else if e.Response != nil {
 			return hookAnswer{Response: e.Response}, nil
 		}
 	}
-	if bytes.Equal(was, e.changeable()) {
-		return hookAnswer{}, nil
+	if answer.Error != nil || bytes.Equal(was, e.changeable()) {
+		return answer, nil
 	}
 	if e.Stage == "on_chunks" {
 		chunks := append([]ChatCompletionChunk{}, e.Chunks...)
 		return hookAnswer{Chunks: &chunks}, nil
 	}
 	return hookAnswer{Request: e.Request}, nil
+}
+
+// askOne makes an error of a panic.
+func (e *HookEvent) askOne(ask func(*HookEvent) error) (err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = &Error{Kind: ErrPanic, Message: fmt.Sprint("a hook panicked: ", panicked)}
+		}
+	}()
+	return ask(e)
 }
 
 // changeable is what the stage lets hooks change, as JSON.

@@ -151,6 +151,51 @@ func TestHooksChangeRefuseAndAnswer(t *testing.T) {
 	}
 }
 
+func TestEveryHookIsToldOfFailuresAndEnds(t *testing.T) {
+	ended := make(chan string, 3)
+	var seen []string
+	hooks := func(name string, change func(error) error, leave func() error) llm.Option {
+		return llm.WithHooks(llm.Hooks{
+			OnError: func(event *llm.HookEvent) error {
+				seen = append(seen, name+" "+string(event.Error.Kind))
+				return change(event.Error)
+			},
+			OnEnd: func(*llm.HookEvent) error {
+				ended <- name
+				return leave()
+			},
+		})
+	}
+	c := client(
+		hooks("first", func(err error) error { return fmt.Errorf("for a customer: %w", err) }, func() error { return errors.New("mine") }),
+		hooks("second", func(error) error { return llm.ErrNotFound }, func() error { panic("mine") }),
+		hooks("third", func(err error) error { return err }, func() error { return nil }),
+	)
+	_, err := c.Chat(background, ask("status=503"))
+	if !errors.Is(err, llm.ErrNotFound) || fmt.Sprint(seen) != "[first overloaded second overloaded third not_found]" {
+		t.Error(err, seen)
+	}
+	for _, name := range []string{"first", "second", "third"} {
+		if told := <-ended; told != name {
+			t.Errorf("%s was told for %s", told, name)
+		}
+	}
+	wrapped := client(hooks("only", func(err error) error { return fmt.Errorf("for a customer: %w", err) }, func() error { return nil }))
+	if _, err := wrapped.Chat(background, ask("status=503")); !errors.Is(err, llm.ErrOverloaded) || !strings.Contains(err.Error(), "for a customer") {
+		t.Error(err)
+	}
+}
+
+func TestACallDoesNotWaitForAHookThatEndedItsGoroutine(t *testing.T) {
+	c := client(llm.WithHooks(llm.Hooks{BeforeRequest: func(*llm.HookEvent) error {
+		runtime.Goexit()
+		return nil
+	}}))
+	if _, err := c.Chat(background, ask("text=hi")); !errors.Is(err, llm.ErrPanic) {
+		t.Error(err)
+	}
+}
+
 func TestAHookMayTakeItsTimeWithoutAThread(t *testing.T) {
 	const many = 200
 	release, asked := make(chan struct{}), make(chan struct{}, many)
