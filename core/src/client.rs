@@ -96,7 +96,9 @@ impl Client {
             owner.get_or_init(|| name);
         }
         let limits = Limits::new(&config.limits);
-        let cache = config.cache.as_ref().map(|options| Arc::new(Cache::new(options)));
+        // A cache of nothing would have calls wait for each other for nothing.
+        let cache = config.cache.as_ref().filter(|options| options.max_entries != Some(0));
+        let cache = cache.map(|options| Arc::new(Cache::new(options)));
         let transport = Transport::new(config.network.clone());
         let mut hooks = config.hooks.0.clone();
         if config.log_calls {

@@ -1,8 +1,6 @@
-//! What is configured around calls, judged by what the mock saw: kept answers, limits, several keys, hedging, weights, and the log.
+//! What is configured around calls, judged by what the mock saw: kept answers, limits, several keys, hedging and weights.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use literllm::{ChatCompletion, ChatCompletionRequest, ChatStream, Client, ClientConfig, Error, ErrorKind, RequestOptions};
@@ -436,47 +434,4 @@ async fn weights_choose_who_is_asked_first_and_a_sticky_key_always_the_same() {
     // Without weights the order is the list's.
     mock.reset();
     assert_eq!(ask(json!({"sticky_key": "user-1"})).await, "a");
-}
-
-#[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no writer panicked").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn each_call_is_one_event_in_the_log() {
-    let page = Page::default();
-    let writer = page.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let mock = mock().await;
-    let client = client(&mock, &json!({"log_calls": true, "cache": {}}));
-    let asking = request("text=the-answer&usage=7,3");
-    client.chat(&asking).await.expect("an answer");
-    streamed(&client, &asking).await.expect("an answer");
-    streamed(&client, &list(&["openai/a?status=500", "groq/b?text=one"])).await.expect("an answer");
-    client.chat(request("status=401")).await.expect_err("it fails");
-    let log = String::from_utf8(page.0.lock().expect("no writer panicked").clone()).expect("text");
-    let calls: Vec<&str> = log.lines().filter(|line| line.contains("seconds=")).collect();
-    assert_eq!(calls.len(), 4, "{log}");
-    for (line, fields) in calls.iter().zip([
-        &["INFO", "provider=\"openai\"", "attempts=1", "prompt_tokens=7", "completion_tokens=3", "ending=\"complete\""][..],
-        &["stream=true", "cached=true"],
-        &["provider=\"groq\"", "attempts=2", "ending=\"complete\""],
-        &["stream=false", "ending=\"authentication\""],
-    ]) {
-        for field in fields {
-            assert!(line.contains(field), "{field} is missing in {line}");
-        }
-    }
-    assert!(!log.contains("test-key"), "{log}");
 }

@@ -120,3 +120,34 @@ async fn a_call_that_came_to_a_good_end_over_several_routes_has_no_error_in_its_
         assert_eq!(end.matches("time_to_first_chunk").count(), 1, "{end}");
     }
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn each_call_is_one_event_in_the_log() {
+    let mock = Mock::start(Options::default()).await.expect("a mock");
+    let (page, _guard) = read_along();
+    let config = json!({
+        "api_key": "sk-secret-key-123456", "base_url": format!("{}/v1", mock.url()),
+        "log_calls": true, "cache": {}, "max_retries": 0, "cooldown": 0,
+    });
+    let client = Client::new(ClientConfig::from_json(&config.to_string()).expect("a configuration")).expect("a client");
+    let asking = ChatCompletionRequest::new("openai/demo?text=the-answer&usage=7,3", ["Hi"]);
+    client.chat(&asking).await.expect("an answer");
+    client.chat_stream(&asking).await.expect("a stream").finish().await.expect("an answer");
+    let models = ["openai/a?status=500", "openai/b?text=one"].map(str::to_owned).to_vec();
+    client.chat(ChatCompletionRequest::new(models, ["Hi"])).await.expect("an answer");
+    client.chat(ChatCompletionRequest::new("openai/demo?status=401", ["Hi"])).await.expect_err("it fails");
+    let log = page.text();
+    let calls: Vec<&str> = log.lines().filter(|line| line.contains("literllm: call ")).collect();
+    assert_eq!(calls.len(), 4, "{log}");
+    for (line, fields) in calls.iter().zip([
+        &["INFO", "provider=\"openai\"", "attempts=1", "prompt_tokens=7", "completion_tokens=3", "ending=\"complete\""][..],
+        &["stream=true", "cached=true"],
+        &["model=\"b?text=one\"", "attempts=2", "ending=\"complete\""],
+        &["stream=false", "ending=\"authentication\""],
+    ]) {
+        for field in fields {
+            assert!(line.contains(field), "{field} is missing in {line}");
+        }
+    }
+    assert!(!log.contains("sk-secret-key-123456"), "{log}");
+}

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{AnswerHead, HookContext, RouteHooks, Stage};
 use crate::providers::{Call, Outgoing, Provider, Target, Translator, failure};
 use crate::resilience::limits::Turn;
-use crate::stream::{ChatStream, Clock, Emitter, Meta};
+use crate::stream::{ChatStream, Clock, Emitter, Leg, Meta};
 use crate::telemetry::CallSpan;
 use crate::transport::{Answer, AnswerBody, seconds};
 use crate::types::{ChatCompletion, ChatCompletionRequest, Str};
@@ -54,9 +54,8 @@ impl Attempt {
             return Err(failure::not_an_answer(&body));
         }
         let attempt = *self;
-        let mut stream =
-            ChatStream::new(answer, attempt.decoder, attempt.translator, attempt.emitter, clock, attempt.meta, attempt.span)
-                .in_turn(attempt.turn);
+        let leg = Leg::new(answer, attempt.decoder, attempt.translator, attempt.emitter, clock, attempt.meta, attempt.span);
+        let mut stream = ChatStream::of(leg).in_turn(attempt.turn);
         stream.begin().await?;
         Ok(stream)
     }

@@ -66,10 +66,10 @@ pub(crate) fn after_failure(mode: Mode, request: &ChatCompletionRequest, said: &
         let nothing = said.choices.iter().all(|choice| choice.message.content.is_none()) && calls.is_empty();
         return Some(if nothing && message.reasoning_content.is_none() { Task::Fresh } else { Task::Restart });
     }
-    if text.is_empty() {
-        // Thinking alone cannot be gone on with by another.
+    if text.trim().is_empty() {
+        // Thinking alone cannot be gone on with by another, nor can white space, which providers refuse as a message.
         let thought = message.reasoning_content.is_some() || !message.thinking_blocks.is_empty();
-        return Some(if thought { Task::Restart } else { Task::Fresh });
+        return Some(if thought || !text.is_empty() { Task::Restart } else { Task::Fresh });
     }
     Some(Task::Continue(text.to_owned()))
 }
@@ -177,7 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn thinking_alone_begins_anew_and_nothing_at_all_is_fresh() {
+    fn thinking_or_white_space_alone_begins_anew_and_nothing_at_all_is_fresh() {
+        assert_eq!(after(Mode::Auto, Message::assistant("\n\n")), Some(Task::Restart));
         let thought = Message { reasoning_content: Some("hm".to_owned()), ..Message::default() };
         assert_eq!(after(Mode::Auto, thought), Some(Task::Restart));
         assert_eq!(after(Mode::Auto, Message::default()), Some(Task::Fresh));

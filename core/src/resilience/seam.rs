@@ -57,7 +57,8 @@ impl Seam {
 
     /// Whether what is held is long enough for an echo, of a text that does not repeat itself: there is hardly anything else that it could be.
     pub(crate) fn follows_an_echo(&self) -> bool {
-        self.openings(&self.held).any(|rest| rest.graphemes(true).nth(SHORTEST_ECHO - 1).is_some() && !repeats(rest))
+        !self.decided
+            && self.openings(&self.held).any(|rest| rest.graphemes(true).nth(SHORTEST_ECHO - 1).is_some() && !repeats(rest))
     }
 
     /// Takes what came; gives what can be said. Empty while it is held.

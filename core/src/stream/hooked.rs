@@ -227,7 +227,7 @@ impl Seen {
             self.void_calls = self.shown_calls;
         }
         for call in chunk.choices.iter().flat_map(|choice| &choice.delta.tool_calls) {
-            self.shown_calls = self.shown_calls.max(call.index + 1);
+            self.shown_calls = self.shown_calls.max(call.index.saturating_add(1));
         }
         if self.void_calls == 0 {
             return self.answer.push(chunk);

@@ -56,7 +56,7 @@ pub(super) enum State {
 }
 
 impl Leg {
-    pub(super) fn new(
+    pub(crate) fn new(
         body: AnswerBody,
         decoder: Decoder,
         translator: Box<dyn Translator>,

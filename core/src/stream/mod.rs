@@ -30,19 +30,16 @@ pub use accumulator::Accumulator;
 pub use emitter::{Emitter, ToolPiece};
 pub use handle::StreamHandle;
 
-use crate::decode::Decoder;
 use crate::error::{Error, Result};
 use crate::hooks::{CallHooks, Ending};
-use crate::providers::Translator;
 use crate::resilience::cache::Flight;
 use crate::resilience::course::Course;
 use crate::resilience::limits::Turn;
 use crate::telemetry::CallSpan;
-use crate::transport::AnswerBody;
 use crate::types::{ChatCompletion, ChatCompletionChunk, LegEvent};
 pub(crate) use clock::Clock;
 use hooked::Hooked;
-use leg::Leg;
+pub(crate) use leg::Leg;
 use legs::Legs;
 pub(crate) use meta::Meta;
 
@@ -58,24 +55,12 @@ enum Face {
 }
 
 impl ChatStream {
-    pub(crate) fn new(
-        body: AnswerBody,
-        decoder: Decoder,
-        translator: Box<dyn Translator>,
-        emitter: Emitter,
-        clock: Clock,
-        meta: Meta,
-        span: CallSpan,
-    ) -> Self {
-        Self::of(Leg::new(body, decoder, translator, emitter, clock, meta, span))
-    }
-
     /// Tells an answer that is there already.
     pub(crate) fn told(answer: ChatCompletion, meta: Meta, wants_usage: bool) -> Self {
         Self::of(told::leg(answer, meta, wants_usage))
     }
 
-    fn of(leg: Leg) -> Self {
+    pub(crate) fn of(leg: Leg) -> Self {
         Self(Face::Plain(Legs::of(leg)))
     }
 
