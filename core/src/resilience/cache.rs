@@ -104,6 +104,8 @@ impl Cache {
                         continue;
                     }
                 }
+                // Whatever became of the one before.
+                flight.is_read(true);
                 let kept = self.state().look(&key, self.life);
                 return kept.map_or(Found::Flight(flight), |answer| Found::Kept(Box::new(answer)));
             }
@@ -266,6 +268,36 @@ mod tests {
         let Found::Flight(flight) = second.await.expect("no panic") else { panic!("nothing was kept") };
         flight.land(&answer("1"));
         assert_eq!(found(&cache, 1).await.as_deref(), Some("1"));
+        assert!(cache.state().flights.is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_left_unread_is_not_waited_for_and_the_next_begins_afresh() {
+        let cache = Arc::new(Cache::new(&CacheOptions::default()));
+        let find = || {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.find([1; 32], None).await })
+        };
+        let leave_unread = || {
+            let place = cache.state().flights.get(&[1; 32]).cloned().expect("somebody flies");
+            *place.unread.lock().expect("no panic") = Instant::now().checked_sub(2 * PATIENCE);
+        };
+        let Found::Flight(unread) = cache.find([1; 32], None).await else { panic!("nothing is kept yet") };
+        leave_unread();
+        let Found::Flight(second) = find().await.expect("no panic") else { panic!("nothing was kept") };
+        // The next one waits for the second, and flies when that fails; what was left before is no matter then.
+        let third = find();
+        tokio::task::yield_now().await;
+        assert!(!third.is_finished());
+        leave_unread();
+        drop(second);
+        let Found::Flight(third) = third.await.expect("no panic") else { panic!("nothing was kept") };
+        let fourth = find();
+        tokio::task::yield_now().await;
+        assert!(!fourth.is_finished());
+        third.land(&answer("1"));
+        assert!(matches!(fourth.await.expect("no panic"), Found::Kept(_)));
+        drop(unread);
         assert!(cache.state().flights.is_empty());
     }
 }

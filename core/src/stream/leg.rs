@@ -275,7 +275,11 @@ impl Leg {
     pub(super) fn cancel(&mut self) {
         match self.state {
             State::Open => self.fail(Error::new(ErrorKind::Cancelled, "the caller cancelled the stream")),
-            State::Proven | State::Draining => self.ended(),
+            State::Proven | State::Draining => {
+                // What may be missing of it yet should not be missing for others.
+                self.flight = None;
+                self.ended();
+            }
             State::Ended | State::Failed(_) => {}
         }
     }
