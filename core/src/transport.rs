@@ -8,7 +8,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ use crate::providers::Outgoing;
 /// How many streams a connection carries, unless the options say otherwise: fewer than any server's limit that is seen.
 const STREAMS_PER_CONNECTION: usize = 8;
 const MOST_REDIRECTS: usize = 4;
+/// How many of the bytes that came together are read in one go: what is made of them is handed over while it is still in the nearest cache.
+const PIECE: usize = 8 << 10;
 /// How often a request that an HTTP/2 server refused unread is given to it again.
 const MOST_REFUSALS: usize = 8;
 
@@ -84,14 +86,23 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct AnswerBody {
     answer: reqwest::Response,
+    /// What came together and was not taken yet.
+    unread: Bytes,
     _place: Place,
 }
 
 impl AnswerBody {
-    /// The next bytes; `None` at the end.
+    /// The next bytes, some at a time; `None` at the end.
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, reqwest::Error>>> {
-        // It keeps nothing between polls, so it may be made anew each time.
-        std::pin::pin!(self.answer.chunk()).poll(cx).map(Result::transpose)
+        if self.unread.is_empty() {
+            // It keeps nothing between polls, so it may be made anew each time.
+            match ready!(std::pin::pin!(self.answer.chunk()).poll(cx)) {
+                Ok(Some(bytes)) => self.unread = bytes,
+                ended => return Poll::Ready(ended.transpose()),
+            }
+        }
+        let piece = self.unread.len().min(PIECE);
+        Poll::Ready(Some(Ok(self.unread.split_to(piece))))
     }
 
     /// The whole body, up to `cap` bytes.
@@ -166,7 +177,7 @@ impl Transport {
                 host.speaks_http1.store(true, Ordering::Release);
             }
             let (status, headers) = (answer.status(), copied(&std::mem::take(answer.headers_mut())));
-            return Ok(Answer { status, headers, body: AnswerBody { answer, _place: place } });
+            return Ok(Answer { status, headers, body: AnswerBody { answer, unread: Bytes::new(), _place: place } });
         }
     }
 

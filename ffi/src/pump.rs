@@ -149,7 +149,7 @@ impl Question {
                 next?;
                 control.resumed.store(false, Ordering::Relaxed);
                 match consume(&mut batch) {
-                    Flow::Continue => batch.clear(),
+                    Flow::Continue => {}
                     Flow::Pause => {
                         batch.clear();
                         control.resumed().await;

@@ -246,7 +246,7 @@ fn read_choice(choice: WireChoice<'_>, at: u32, out: &mut Emitter) -> Result<()>
     out.begin(index);
     let mut thinking = None;
     let delta = choice.delta.map(|wire| read_delta(wire, index, &mut thinking, out)).unwrap_or_default();
-    out.reasoning(index, thinking.unwrap_or_default());
+    out.reasoning(index, &thinking.unwrap_or_default());
     out.add(ChunkChoice { index, delta, logprobs: choice.logprobs.map(Box::new), extra: choice.extra, ..ChunkChoice::default() });
     let native = choice.native_finish_reason.into_text();
     if let Some(reason) = choice.finish_reason.into_text().filter(|reason| !reason.is_empty()) {

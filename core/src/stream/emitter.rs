@@ -11,10 +11,16 @@ use crate::types::{
     ChatCompletionChunk, ChunkChoice, Delta, Extra, FinishReason, FunctionDelta, LegEvent, Role, Str, ToolCallDelta, Usage,
 };
 
+/// How many chunks that were given back are kept to be used again, and how much room for text in each.
+const MOST_SPARE: usize = 64;
+const MOST_SPARE_TEXT: usize = 1 << 10;
+
 /// Collects what a translator says and hands out chunks.
 #[derive(Debug)]
 pub struct Emitter {
     ready: VecDeque<ChatCompletionChunk>,
+    /// Choices that were given back: each alone in its list, and as new but for an empty text.
+    spare: Vec<Vec<ChunkChoice>>,
     answer: Accumulator,
     id: Str,
     model: Str,
@@ -86,6 +92,7 @@ impl Emitter {
     pub fn new(model: Str, expected_choices: u32, wants_usage: bool) -> Self {
         Self {
             ready: VecDeque::new(),
+            spare: Vec::new(),
             answer: Accumulator::default(),
             id: Str::default(),
             model,
@@ -146,16 +153,52 @@ impl Emitter {
         self.choice(choice);
     }
 
-    pub fn text(&mut self, choice: u32, text: String) {
-        if !text.is_empty() {
-            self.delta(choice, Delta { content: Some(text), ..Delta::default() });
-        }
+    pub fn text(&mut self, choice: u32, text: &str) {
+        self.say(choice, text, |delta| &mut delta.content);
     }
 
-    pub fn reasoning(&mut self, choice: u32, text: String) {
-        if !text.is_empty() {
-            self.delta(choice, Delta { reasoning_content: Some(text), ..Delta::default() });
+    pub fn reasoning(&mut self, choice: u32, text: &str) {
+        self.say(choice, text, |delta| &mut delta.reasoning_content);
+    }
+
+    /// As [`Self::delta`] with nothing but a text, which is what nearly all chunks are: made of what was given back.
+    fn say(&mut self, choice: u32, text: &str, field: impl Fn(&mut Delta) -> &mut Option<String>) {
+        if text.is_empty() {
+            return;
         }
+        let state = self.choice(choice);
+        let extra = std::mem::take(&mut state.loose);
+        if state.finish.is_some() {
+            state.reopened = true;
+            self.proven = self.done;
+        }
+        let mut choices = self.spare.pop().unwrap_or_else(|| vec![ChunkChoice::default()]);
+        let said = &mut choices[0];
+        let mut memory = said.delta.content.take().unwrap_or_default();
+        memory.push_str(text);
+        *field(&mut said.delta) = Some(memory);
+        (said.index, said.extra) = (choice, extra);
+        self.push(choices);
+    }
+
+    /// Takes back what was handed out, so that its memory is used again: a choice of each chunk, with room for its text and nothing else.
+    pub(crate) fn take_back(&mut self, chunks: &mut Vec<ChatCompletionChunk>) {
+        for chunk in &mut *chunks {
+            if let [choice] = &mut *chunk.choices
+                && self.spare.len() < MOST_SPARE
+            {
+                let Delta { content, reasoning_content, .. } = &mut choice.delta;
+                let memory =
+                    content.take().or_else(|| reasoning_content.take()).filter(|text| text.capacity() <= MOST_SPARE_TEXT);
+                *choice = ChunkChoice::default();
+                choice.delta.content = memory.map(|mut text| {
+                    text.clear();
+                    text
+                });
+                self.spare.push(std::mem::take(&mut chunk.choices));
+            }
+        }
+        chunks.clear();
     }
 
     pub fn delta(&mut self, choice: u32, delta: Delta) {
@@ -183,7 +226,7 @@ impl Emitter {
             let own = std::mem::replace(&mut choice.extra, std::mem::take(&mut state.loose));
             choice.extra.merge(own);
         }
-        self.push(choice);
+        self.push(vec![choice]);
     }
 
     /// Gives a piece of a tool call its number, id and name by what came before, or nothing if it adds nothing.
@@ -344,19 +387,19 @@ impl Emitter {
             let (reason, native) = state.finish.take().unwrap_or((supplied, None));
             let extra = std::mem::take(&mut state.loose);
             if !empty_calls.is_empty() {
-                self.push(ChunkChoice {
+                self.push(vec![ChunkChoice {
                     index,
                     delta: Delta { tool_calls: empty_calls, ..Delta::default() },
                     ..ChunkChoice::default()
-                });
+                }]);
             }
-            self.push(ChunkChoice {
+            self.push(vec![ChunkChoice {
                 index,
                 finish_reason: Some(reason),
                 native_finish_reason: native,
                 extra,
                 ..ChunkChoice::default()
-            });
+            }]);
         }
         if let Some(usage) = self.usage.take() {
             self.answer.set_usage(&usage);
@@ -383,7 +426,7 @@ impl Emitter {
             }
             self.choices.push(ChoiceState { index, calls: Vec::new(), finish: None, reopened: false, loose: Extra::default() });
             let delta = Delta { role: Some(Role::ASSISTANT), content: Some(String::new()), ..Delta::default() };
-            self.push(ChunkChoice { index, delta, ..ChunkChoice::default() });
+            self.push(vec![ChunkChoice { index, delta, ..ChunkChoice::default() }]);
             self.choices.len() - 1
         });
         &mut self.choices[at]
@@ -399,8 +442,8 @@ impl Emitter {
         }
     }
 
-    fn push(&mut self, choice: ChunkChoice) {
-        let mut chunk = self.chunk(vec![choice]);
+    fn push(&mut self, choices: Vec<ChunkChoice>) {
+        let mut chunk = self.chunk(choices);
         chunk.extra = std::mem::take(&mut self.loose);
         self.answer.push(&chunk);
         self.ready.push_back(chunk);
@@ -443,4 +486,45 @@ fn hash(seed: u64, bytes: impl IntoIterator<Item = u8>) -> u64 {
 fn random_number() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_back_leaves_no_trace() {
+        let [mut fresh, mut used] = [(); 2].map(|()| {
+            let mut emitter = Emitter::new("m".into(), 1, true);
+            emitter.answered(Some("the same for both"), 1);
+            emitter
+        });
+        let mut extra = Extra::default();
+        extra.insert("vendor", 1.into());
+        for round in 0..3 {
+            for emitter in [&mut fresh, &mut used] {
+                emitter.reasoning(0, "so");
+                emitter.tool(0, ToolPiece { id: "call_1", name: "f", arguments: "{}", ..ToolPiece::default() });
+                emitter.add(ChunkChoice {
+                    delta: Delta { refusal: Some("no".to_owned()), extra: extra.clone(), ..Delta::default() },
+                    logprobs: Some(Box::new(1.into())),
+                    extra: extra.clone(),
+                    ..ChunkChoice::default()
+                });
+                emitter.text(0, &"long".repeat(MOST_SPARE_TEXT));
+                emitter.text(0, "short");
+                emitter.extra(extra.clone());
+                emitter.text(0, "");
+                emitter.reasoning(0, "a thought");
+            }
+            let (expected, mut said) = (fresh.take_ready(), used.take_ready());
+            assert_eq!(said, expected, "in round {round}");
+            used.take_back(&mut said);
+            assert!(said.is_empty() && !used.spare.is_empty());
+            assert!(used.spare.iter().flatten().all(|spare| {
+                spare.delta.content.as_ref().is_none_or(|text| text.is_empty() && text.capacity() <= MOST_SPARE_TEXT)
+            }));
+        }
+        assert_eq!(used.answer().to_completion(), fresh.answer().to_completion());
+    }
 }

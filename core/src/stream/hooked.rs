@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use super::legs::hand_over;
 use super::told;
-use super::{Accumulator, Legs};
+use super::{Accumulator, BATCH, Legs};
 use crate::error::{Error, Result};
 use crate::hooks::{Ending, Pending, RouteHooks, Stage, Telling, cancelled};
 use crate::types::{ChatCompletion, ChatCompletionChunk};
@@ -108,7 +108,7 @@ impl Hooked {
             match &mut self.step {
                 Step::Legs => {
                     let mut chunks = Vec::new();
-                    match ready!(self.legs.poll_batch_into(cx, &mut chunks)) {
+                    match ready!(self.legs.poll_batch_into(cx, &mut chunks, BATCH)) {
                         Some(Ok(())) => self.came(chunks),
                         Some(Err(error)) => self.failed(error),
                         None => self.end(None),

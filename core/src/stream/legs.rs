@@ -11,9 +11,6 @@ use crate::resilience::course::Course;
 use crate::telemetry::CallSpan;
 use crate::types::{ChatCompletion, ChatCompletionChunk, LegEvent};
 
-/// How many chunks are read ahead at most before they are handed over.
-const BATCH: usize = 256;
-
 /// Puts what is ready in place of what a list held, and says whether there was anything. The two lists change places, so that no chunk is
 /// moved: what is ready next is likely to be as long.
 pub(super) fn hand_over(ready: &mut VecDeque<ChatCompletionChunk>, batch: &mut Vec<ChatCompletionChunk>) -> bool {
@@ -55,12 +52,15 @@ impl Legs {
         Poll::Ready(self.ready().pop_front().map(Ok).or_else(|| self.leg.take_error().map(Err)))
     }
 
+    /// While bytes are there it reads on until `enough` chunks are. The memory of what the list held is used again.
     pub(super) fn poll_batch_into(
         &mut self,
         cx: &mut Context<'_>,
         batch: &mut Vec<ChatCompletionChunk>,
+        enough: usize,
     ) -> Poll<Option<Result<()>>> {
-        ready!(self.fill(cx, BATCH));
+        self.leg.emitter.take_back(batch);
+        ready!(self.fill(cx, enough));
         self.leg.clock.pause();
         Poll::Ready(if hand_over(self.ready(), batch) { Some(Ok(())) } else { self.leg.take_error().map(Err) })
     }

@@ -43,6 +43,11 @@ pub(crate) use leg::Leg;
 use legs::Legs;
 pub(crate) use meta::Meta;
 
+/// How many chunks are read ahead before they are handed over: enough to be worth a crossing into another language …
+const BATCH: usize = 256;
+/// … and, where their memory is used again, so few that it stays in the nearest cache.
+const REUSED_BATCH: usize = 32;
+
 /// An answer as it comes. Iterate it with `futures::StreamExt`, or take what is there with [`ChatStream::next_batch`].
 ///
 /// It ends after the answer's last chunk, or with one error; nothing follows either. Dropping it closes the connection.
@@ -179,13 +184,23 @@ impl ChatStream {
     /// As [`Self::next_batch`], for those who poll. From what is ready until the next poll nobody waits.
     pub fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Vec<ChatCompletionChunk>>>> {
         let mut batch = Vec::new();
-        self.poll_batch_into(cx, &mut batch).map(|next| next.map(|filled| filled.map(|()| batch)))
+        self.poll_into(cx, &mut batch, BATCH).map(|next| next.map(|filled| filled.map(|()| batch)))
     }
 
-    /// As [`Self::poll_batch`], into a list whose memory is used again; what it held is dropped. No chunk is moved for it.
+    /// As [`Self::poll_batch`], into a list: its memory, and that of the chunks in it, is used again for those to come. Give back the
+    /// list of the call before, looked at and not taken from, for the least work a chunk.
     pub fn poll_batch_into(&mut self, cx: &mut Context<'_>, batch: &mut Vec<ChatCompletionChunk>) -> Poll<Option<Result<()>>> {
+        self.poll_into(cx, batch, REUSED_BATCH)
+    }
+
+    fn poll_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<ChatCompletionChunk>,
+        enough: usize,
+    ) -> Poll<Option<Result<()>>> {
         match &mut self.0 {
-            Face::Plain(legs) => legs.poll_batch_into(cx, batch),
+            Face::Plain(legs) => legs.poll_batch_into(cx, batch, enough),
             Face::Hooked(hooked) => hooked.poll_batch_into(cx, batch),
         }
     }

@@ -44,7 +44,7 @@ fn tell(answer: ChatCompletion, out: &mut Emitter) {
 
 /// Thinking first, then what was said, then the calls: the order in which models speak.
 fn say(message: Message, logprobs: Option<Box<serde_json::Value>>, choice: u32, out: &mut Emitter) {
-    out.reasoning(choice, message.reasoning_content.unwrap_or_default());
+    out.reasoning(choice, &message.reasoning_content.unwrap_or_default());
     for block in message.thinking_blocks {
         out.delta(choice, Delta { thinking_blocks: vec![block], ..Delta::default() });
     }

@@ -180,7 +180,7 @@ impl Reader {
     fn say_alike(&mut self, data: &str, out: &mut Emitter) -> bool {
         let Some((index, piece)) = self.alike else { return false };
         let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
-        self.piece(index, piece, text, out);
+        self.piece(index, piece, &text, out);
         true
     }
 
@@ -274,7 +274,7 @@ impl Reader {
     fn start(&mut self, index: u64, block: WireBlock<'_>, out: &mut Emitter) {
         let state = match &*block.kind {
             "text" => {
-                out.text(0, block.text.into());
+                out.text(0, &block.text);
                 for citation in block.citations.unwrap_or_default() {
                     cite(citation, out);
                 }
@@ -284,7 +284,7 @@ impl Reader {
                 let mut thinking = ThinkingBlock { kind: Str::from_static("thinking"), ..ThinkingBlock::default() };
                 thinking.signature = Some(block.signature.into());
                 thinking.thinking = Some(block.thinking.to_string());
-                out.reasoning(0, block.thinking.into());
+                out.reasoning(0, &block.thinking);
                 Block::Thinking(thinking)
             }
             "redacted_thinking" => {
@@ -311,9 +311,9 @@ impl Reader {
 
     fn delta(&mut self, index: u64, delta: WireDelta<'_>, out: &mut Emitter) {
         match (&*delta.kind, self.block(index)) {
-            ("text_delta", _) => self.piece(index, Piece::Text, delta.text.0, out),
-            ("thinking_delta", _) => self.piece(index, Piece::Thinking, delta.thinking.0, out),
-            ("input_json_delta", _) => self.piece(index, Piece::Arguments, delta.partial_json.0, out),
+            ("text_delta", _) => self.piece(index, Piece::Text, &delta.text, out),
+            ("thinking_delta", _) => self.piece(index, Piece::Thinking, &delta.thinking, out),
+            ("input_json_delta", _) => self.piece(index, Piece::Arguments, &delta.partial_json, out),
             ("signature_delta", Some(Block::Thinking(thinking))) => {
                 thinking.signature.get_or_insert_default().push_str(&delta.signature);
             }
@@ -326,17 +326,17 @@ impl Reader {
         }
     }
 
-    fn piece(&mut self, index: u64, piece: Piece, text: Cow<'_, str>, out: &mut Emitter) {
+    fn piece(&mut self, index: u64, piece: Piece, text: &str, out: &mut Emitter) {
         match (piece, self.block(index)) {
-            (Piece::Text, None | Some(Block::Text)) => out.text(0, text.into_owned()),
+            (Piece::Text, None | Some(Block::Text)) => out.text(0, text),
             (Piece::Thinking, Some(Block::Thinking(thinking))) => {
-                thinking.thinking.get_or_insert_default().push_str(&text);
-                out.reasoning(0, text.into_owned());
+                thinking.thinking.get_or_insert_default().push_str(text);
+                out.reasoning(0, text);
             }
-            (Piece::Thinking, None) => out.reasoning(0, text.into_owned()),
+            (Piece::Thinking, None) => out.reasoning(0, text),
             (Piece::Arguments, Some(Block::Tool { number, has_pieces, .. })) if !text.is_empty() => {
                 *has_pieces = true;
-                out.tool(0, ToolPiece { index: Some(*number), arguments: &text, ..ToolPiece::default() });
+                out.tool(0, ToolPiece { index: Some(*number), arguments: text, ..ToolPiece::default() });
             }
             _ => {}
         }

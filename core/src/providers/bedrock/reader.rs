@@ -228,7 +228,7 @@ impl Reader {
     fn say_alike(&mut self, data: &str, out: &mut Emitter) -> bool {
         let Some((index, piece)) = self.alike else { return false };
         let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
-        self.piece(index, piece, text, out);
+        self.piece(index, piece, &text, out);
         true
     }
 
@@ -297,10 +297,10 @@ impl Reader {
         if matches!(self.block(index), Some(Block::Skipped)) {
             return;
         }
-        self.piece(index, Piece::Text, delta.text.0, out);
+        self.piece(index, Piece::Text, &delta.text, out);
         if let Some(input) = delta.tool_use.and_then(|tool| tool.input) {
             let input: Text<'_> = serde_json::from_str(input.get()).unwrap_or_default();
-            self.piece(index, Piece::Arguments, input.0, out);
+            self.piece(index, Piece::Arguments, &input, out);
         }
         if let Some(citation) = delta.citation {
             cite(citation, out);
@@ -315,19 +315,19 @@ impl Reader {
         } else {
             self.blocks.push((index, Block::Thinking(thinking("", &reasoning.signature))));
         }
-        self.piece(index, Piece::Thinking, reasoning.text.0, out);
+        self.piece(index, Piece::Thinking, &reasoning.text, out);
     }
 
-    fn piece(&mut self, index: u64, piece: Piece, text: Cow<'_, str>, out: &mut Emitter) {
+    fn piece(&mut self, index: u64, piece: Piece, text: &str, out: &mut Emitter) {
         match (piece, self.block(index)) {
-            (Piece::Text, _) => out.text(0, text.into_owned()),
+            (Piece::Text, _) => out.text(0, text),
             (Piece::Thinking, Some(Block::Thinking(thinking))) => {
-                thinking.thinking.get_or_insert_default().push_str(&text);
-                out.reasoning(0, text.into_owned());
+                thinking.thinking.get_or_insert_default().push_str(text);
+                out.reasoning(0, text);
             }
             (Piece::Arguments, Some(Block::Tool { number, has_pieces })) if !text.is_empty() => {
                 *has_pieces = true;
-                out.tool(0, ToolPiece { index: Some(*number), arguments: &text, ..ToolPiece::default() });
+                out.tool(0, ToolPiece { index: Some(*number), arguments: text, ..ToolPiece::default() });
             }
             _ => {}
         }
@@ -369,10 +369,10 @@ pub(super) fn whole(body: &str, out: &mut Emitter) -> Result<()> {
 }
 
 fn read_block(block: WireBlock<'_>, calls: &mut u32, out: &mut Emitter) {
-    out.text(0, block.text.into());
+    out.text(0, &block.text);
     if let Some(cited) = block.citations_content {
         for part in cited.content {
-            out.text(0, part.text.into());
+            out.text(0, &part.text);
         }
         for citation in cited.citations {
             cite(citation, out);
@@ -384,7 +384,7 @@ fn read_block(block: WireBlock<'_>, calls: &mut u32, out: &mut Emitter) {
         }
         if let Some(WireReasoningText { text, signature }) = reasoning.reasoning_text {
             let signed = Block::Thinking(thinking(&text, &signature));
-            out.reasoning(0, text.into());
+            out.reasoning(0, &text);
             close(signed, out);
         }
     }

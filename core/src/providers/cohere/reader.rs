@@ -164,8 +164,8 @@ impl EventReader {
         let Some(piece) = self.alike else { return false };
         let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
         match piece {
-            Piece::Text => out.text(0, text.into_owned()),
-            Piece::Thinking => out.reasoning(0, text.into_owned()),
+            Piece::Text => out.text(0, &text),
+            Piece::Thinking => out.reasoning(0, &text),
             Piece::Arguments(index) => out.tool(0, ToolPiece { index, arguments: &text, ..ToolPiece::default() }),
         }
         true
@@ -216,10 +216,10 @@ pub(super) fn whole(body: &str, out: &mut Emitter) -> Result<()> {
 
 fn add(part: Part<'_>, index: Option<u32>, data: &str, out: &mut Emitter) -> Result<()> {
     if let Some(message) = part.message {
-        out.reasoning(0, message.tool_plan.into());
+        out.reasoning(0, &message.tool_plan);
         for content in message.content.0 {
-            out.reasoning(0, content.thinking.into());
-            out.text(0, content.text.into());
+            out.reasoning(0, &content.thinking);
+            out.text(0, &content.text);
         }
         for (at, call) in message.tool_calls.0.iter().enumerate() {
             let Some(function) = &call.function else { continue };

@@ -119,9 +119,9 @@ impl PieceReader {
         }
         self.goes_on(choice, out);
         if is_thought {
-            out.reasoning(choice, text.into_owned());
+            out.reasoning(choice, &text);
         } else {
-            out.text(choice, text.into_owned());
+            out.text(choice, &text);
         }
         true
     }

@@ -117,8 +117,8 @@ impl LineReader {
         out.identify("", &line.model, unix_seconds(&line.created_at).unwrap_or(0));
         out.begin(0);
         if let Some(message) = line.message {
-            out.reasoning(0, message.thinking.into());
-            out.text(0, message.content.into());
+            out.reasoning(0, &message.thinking);
+            out.text(0, &message.content);
             for call in message.tool_calls.0 {
                 let Some(function) = call.function else { continue };
                 // An object, from some models its text.
@@ -157,8 +157,8 @@ impl LineReader {
         let Some(piece) = self.alike else { return false };
         let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
         match piece {
-            Piece::Text => out.text(0, text.into_owned()),
-            Piece::Thinking => out.reasoning(0, text.into_owned()),
+            Piece::Text => out.text(0, &text),
+            Piece::Thinking => out.reasoning(0, &text),
         }
         true
     }

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use super::wire::{Loose, WireChoice, WireChunk, WireDelta, WireToolCall};
 use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
-use crate::types::{ChunkChoice, Delta};
 
 #[derive(Debug, Default)]
 pub(super) struct Template {
@@ -50,15 +49,13 @@ impl Template {
     pub(super) fn say(&self, data: &str, out: &mut Emitter) -> bool {
         let Some(slot) = &self.slot else { return false };
         let Some(Filling { text, .. }) = self.pattern.filling(data) else { return false };
-        let mut delta = Delta::default();
         match &slot.field {
-            Field::Content => delta.content = Some(text.into_owned()),
-            Field::Reasoning => delta.reasoning_content = Some(text.into_owned()),
+            Field::Content => out.text(slot.choice, &text),
+            Field::Reasoning => out.reasoning(slot.choice, &text),
             Field::Arguments { index, id, name } => {
-                delta.tool_calls.extend(out.tool_piece(slot.choice, ToolPiece { index: *index, id, name, arguments: &text }));
+                out.tool(slot.choice, ToolPiece { index: *index, id, name, arguments: &text });
             }
         }
-        out.add(ChunkChoice { index: slot.choice, delta, ..ChunkChoice::default() });
         true
     }
 }
