@@ -252,6 +252,34 @@ async fn a_call_that_left_while_it_waited_does_not_count_and_an_answer_that_is_o
 }
 
 #[tokio::test]
+async fn calls_that_wait_for_one_model_hold_up_none_of_another() {
+    let mock = mock().await;
+    for (at, (whole, one)) in
+        [("concurrency", "requests_per_minute"), ("requests_per_minute", "concurrency")].into_iter().enumerate()
+    {
+        let id = format!("busy-{at}");
+        let busy = format!("busy?text=one&withhold=1&id={id}");
+        let limits = json!([{"provider": "openai", whole: 3}, {"provider": "openai", "model": busy, one: 1}]);
+        let client = client(&mock, &json!({ "limits": limits }));
+        let asking = ChatCompletionRequest::new(format!("openai/{busy}"), ["Hi"]);
+        let _first = client.chat_stream(&asking).await.expect("a stream");
+        let waiting: Vec<_> = (0..4)
+            .map(|_| {
+                let (client, asking) = (client.clone(), asking.clone());
+                tokio::spawn(async move { client.chat_stream(&asking).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        for _ in 0..2 {
+            let other = tokio::time::timeout(SOON, client.chat(request("text=two"))).await.expect("it does not wait");
+            assert_eq!(other.expect("an answer").text(), "two");
+        }
+        assert_eq!(mock.log(&*id).len(), 1, "the others of that model wait");
+        waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+#[tokio::test]
 async fn a_limit_may_be_as_large_as_a_number_can_be() {
     let mock = mock().await;
     let limit =

@@ -1,5 +1,5 @@
 //! Limits of a program's own on what a provider or model is asked: requests and tokens in any minute, and how many at once. A call waits
-//! its turn, first come first served; nothing runs while nobody waits.
+//! its turn, first come first served, and holds nothing meanwhile that others could use; nothing runs while nobody waits.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ pub(crate) struct Limits(Vec<Arc<Gate>>);
 struct Gate {
     limit: Limit,
     places: Option<Arc<Semaphore>>,
-    /// Held by the one call that is next.
+    /// Held by the first of those who wait here.
     line: tokio::sync::Mutex<()>,
     minute: Mutex<Minute>,
     corrected: Notify,
@@ -51,34 +51,56 @@ impl Limits {
 
     /// Waits until every limit on this route lets the request through.
     pub(crate) async fn turn(&self, target: &Target, request: &ChatCompletionRequest) -> Turn {
-        let mut turn = Turn::default();
         let tokens = estimate(request);
-        // Always in the same order, so that no two calls wait for each other; the minutes last, since they count from when a call goes.
-        let gates = || self.0.iter().filter(|gate| gate.bounds(target));
-        for places in gates().filter_map(|gate| gate.places.clone()) {
-            turn.places.push(places.acquire_owned().await.expect("the places of a limit are never closed"));
+        let gates: Vec<_> = self.0.iter().filter(|gate| gate.bounds(target)).collect();
+        // Where it waits, and the place that it was given there.
+        let (mut line, mut place) = (None, None);
+        loop {
+            let missing = match Turn::take(&gates, tokens, line.is_some(), place.take()) {
+                Ok(turn) => return turn,
+                Err(missing) => missing,
+            };
+            if line.as_ref().is_some_and(|(at, _)| *at == missing) {
+                place = gates[missing].free(tokens).await.map(|place| (missing, place));
+            } else {
+                drop(line.take());
+                line = Some((missing, gates[missing].line.lock().await));
+            }
         }
-        for gate in gates() {
-            turn.taken.push((Arc::clone(gate), gate.pass(tokens).await));
-        }
-        turn.go();
-        turn
     }
 }
 
 impl Turn {
+    /// All that a call needs at once, or the first limit that does not let it through. Only the first of a line goes past those who wait.
+    fn take(
+        gates: &[&Arc<Gate>],
+        tokens: u64,
+        is_first: bool,
+        mut given: Option<(usize, OwnedSemaphorePermit)>,
+    ) -> Result<Self, usize> {
+        let mut turn = Self::default();
+        for (at, gate) in gates.iter().enumerate() {
+            let given = given.take_if(|(of, _)| *of == at).map(|(_, place)| place);
+            turn.pass(gate, tokens, is_first, given).ok_or(at)?;
+        }
+        turn.is_whole = true;
+        Ok(turn)
+    }
+
+    fn pass(&mut self, gate: &Arc<Gate>, tokens: u64, is_first: bool, given: Option<OwnedSemaphorePermit>) -> Option<()> {
+        if !is_first && gate.line.try_lock().is_err() {
+            return None;
+        }
+        if let Some(places) = &gate.places {
+            self.places.push(given.or_else(|| Arc::clone(places).try_acquire_owned().ok())?);
+        }
+        self.taken.push((Arc::clone(gate), gate.minute().take(Instant::now(), tokens).ok()?));
+        Some(())
+    }
+
     /// What the answer really cost.
     pub(crate) fn spent(&self, usage: &Usage) {
         self.correct(|minute, number| minute.correct(number, usage.total_tokens));
-    }
-
-    /// It goes now, however long ago the first of its limits let it through.
-    fn go(&mut self) {
-        self.is_whole = true;
-        if self.taken.len() > 1 {
-            let now = Instant::now();
-            self.correct(|minute, number| minute.go(number, now));
-        }
     }
 
     fn correct(&self, correct: impl Fn(&mut Minute, u64)) {
@@ -90,7 +112,7 @@ impl Turn {
 }
 
 impl Drop for Turn {
-    /// A call that left while it waited was never made.
+    /// What did not get all that it needed has not gone.
     fn drop(&mut self) {
         if !self.is_whole {
             self.correct(Minute::forget);
@@ -116,20 +138,18 @@ impl Gate {
             && self.limit.model.as_deref().is_none_or(|model| model == &*target.model)
     }
 
-    /// Waits for its turn in the minute and takes it.
-    async fn pass(&self, tokens: u64) -> u64 {
-        let _first = self.line.lock().await;
+    /// Ready once it may let a call through, with a place for it where they are counted.
+    async fn free(&self, tokens: u64) -> Option<OwnedSemaphorePermit> {
         loop {
             let corrected = self.corrected.notified();
-            let wait = self.minute().take(Instant::now(), tokens);
-            match wait {
-                Ok(number) => return number,
-                Err(wait) => tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = corrected => {}
-                },
+            let Some(wait) = self.minute().wait(Instant::now(), tokens) else { break };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = corrected => {}
             }
         }
+        let places = Arc::clone(self.places.as_ref()?);
+        Some(places.acquire_owned().await.expect("the places of a limit are never closed"))
     }
 }
 
@@ -156,9 +176,6 @@ impl Minute {
 
     /// The number under which it was let through, or how long to wait at least.
     fn take(&mut self, now: Instant, tokens: u64) -> Result<u64, Duration> {
-        while self.taken.front().is_some_and(|first| now - first.at >= MINUTE) {
-            self.taken.pop_front();
-        }
         if let Some(wait) = self.wait(now, tokens) {
             return Err(wait);
         }
@@ -169,7 +186,10 @@ impl Minute {
         Ok(self.last)
     }
 
-    fn wait(&self, now: Instant, tokens: u64) -> Option<Duration> {
+    fn wait(&mut self, now: Instant, tokens: u64) -> Option<Duration> {
+        while self.taken.front().is_some_and(|first| now - first.at >= MINUTE) {
+            self.taken.pop_front();
+        }
         let mut requests = self.taken.len() as u64;
         let mut spent = self.taken.iter().fold(0, |spent: u64, taken| spent.saturating_add(taken.tokens));
         let mut gone = None;
@@ -192,20 +212,8 @@ impl Minute {
         }
     }
 
-    /// Counts it from now on.
-    fn go(&mut self, number: u64, now: Instant) {
-        if let Some(taken) = self.remove(number) {
-            self.taken.push_back(Taken { at: now, ..taken });
-        }
-    }
-
     fn forget(&mut self, number: u64) {
-        self.remove(number);
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Taken> {
-        let at = self.taken.iter().rposition(|taken| taken.number == number)?;
-        self.taken.remove(at)
+        self.taken.retain(|taken| taken.number != number);
     }
 }
 
@@ -231,14 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_counts_from_when_it_goes_and_what_left_not_at_all() {
+    fn what_did_not_go_does_not_count() {
         let (mut minute, start) = (Minute::new(Some(2), None), Instant::now());
-        let (first, second) = (minute.take(start, 0).expect("room"), minute.take(start, 0).expect("room"));
-        minute.go(first, start + 30 * SECOND);
-        assert_eq!(minute.take(start + 30 * SECOND, 0), Err(30 * SECOND));
+        let (_, second) = (minute.take(start, 0).expect("room"), minute.take(start, 0).expect("room"));
         minute.forget(second);
-        assert!(minute.take(start + 30 * SECOND, 0).is_ok());
-        assert_eq!(minute.take(start + MINUTE, 0), Err(30 * SECOND));
+        assert!(minute.take(start + SECOND, 0).is_ok());
+        assert_eq!(minute.take(start + SECOND, 0), Err(59 * SECOND));
     }
 
     #[test]
