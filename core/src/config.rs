@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::auth::TokenProvider;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hooks::Hooks;
+use crate::hooks::{HookCall, Hooks, relay_tokens};
 use crate::providers::catalog::Host;
 use crate::transport::seconds;
 
@@ -49,8 +50,8 @@ options! {
         /// What providers need to be told beside key and address, by provider and name: `{"vertex_ai": {"project": "…"}}`.
         #[serde(deserialize_with = "settings")]
         pub settings: HashMap<String, HashMap<String, SecretString>>,
-        /// A program's own sources of tokens, by provider.
-        #[serde(skip)]
+        /// A program's own sources of tokens, by provider. In JSON a list of names: where the client is made, the program says who is asked.
+        #[serde(deserialize_with = "named")]
         pub token_providers: HashMap<String, TokenProvider>,
         /// Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.
         #[serde(deserialize_with = "key_pools")]
@@ -223,6 +224,15 @@ impl ClientConfig {
         })
     }
 
+    /// Has the tokens of all that [`Self::token_providers`] names asked for over `send`, as [`relay_tokens`] does.
+    pub fn relay_tokens(&mut self, send: impl Fn(HookCall) + Send + Sync + 'static) {
+        let send = Arc::new(send);
+        for (name, provider) in &mut self.token_providers {
+            let send = Arc::clone(&send);
+            *provider = relay_tokens(name, move |call| send(call));
+        }
+    }
+
     pub(crate) fn event_cap(&self) -> usize {
         const DEFAULT: usize = 16 * 1024 * 1024;
         self.max_event_bytes.unwrap_or(DEFAULT)
@@ -286,6 +296,10 @@ fn optional_secret<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
 
 fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<HashMap<String, SecretString>, D::Error> {
     Ok(HashMap::<String, String>::deserialize(deserializer)?.into_iter().map(|(name, key)| (name, key.into())).collect())
+}
+
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<HashMap<String, TokenProvider>, D::Error> {
+    Ok(Vec::<String>::deserialize(deserializer)?.into_iter().map(|name| (name, TokenProvider::unknown())).collect())
 }
 
 fn key_pools<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<HashMap<String, Vec<SecretString>>, D::Error> {

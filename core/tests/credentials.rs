@@ -1,7 +1,7 @@
 //! Tokens that the engine fetches by itself, from endpoints of the mock: Google's, Entra ID's, and a program's own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use literllm::{ChatCompletionRequest, Client, ClientConfig, Credential, Error, ErrorKind, TokenProvider};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 const KEY: &str = include_str!("data/rfc7515-appendix-a2.pem");
 const VERTEX: &str = "vertex_ai/gemini-2.5-flash";
+const BEDROCK: &str = "bedrock/amazon.nova-lite-v1:0";
 
 async fn mock() -> Mock {
     Mock::start(Options::default()).await.expect("a mock")
@@ -177,6 +178,94 @@ async fn a_programs_own_tokens_come_first_and_are_kept_until_they_end() {
         assert_eq!(asked.load(Ordering::SeqCst), 1, "{provider}");
     }
     assert!(seen(&mock).iter().all(|(_, token)| token.ends_with("wn-0")), "{:?}", seen(&mock));
+}
+
+/// A client whose tokens for this provider are asked for in JSON, as every language does, and answered so; what is asked, too.
+fn relayed(
+    mock: &Mock,
+    provider: &str,
+    settings: &Value,
+    answer: impl Fn(usize) -> Option<Value> + Send + Sync + 'static,
+) -> (Client, Arc<Mutex<Vec<Value>>>) {
+    let mut json = json!({ "base_urls": {}, "settings": {}, "max_retries": 0, "token_providers": [provider] });
+    json["base_urls"][provider] = mock.url().into();
+    json["settings"][provider] = settings.clone();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::clone(&asked);
+    let mut config = ClientConfig::from_json(&json.to_string()).expect("a configuration");
+    config.relay_tokens(move |call| {
+        let mut events = events.lock().expect("no one panics");
+        events.push(serde_json::from_str(call.event()).expect("an event in JSON"));
+        if let Some(answer) = answer(events.len()) {
+            call.answer(&answer.to_string());
+        }
+    });
+    (Client::new(config).expect("a client"), asked)
+}
+
+fn seconds_from_now(seconds: u64) -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is past 1970").as_secs() + seconds
+}
+
+#[tokio::test]
+async fn tokens_that_are_asked_for_in_json_are_kept_until_they_end() {
+    for (provider, model) in [("vertex_ai", VERTEX), ("azure", "azure/dep"), ("bedrock", BEDROCK)] {
+        let mock = mock().await;
+        let settings = match provider {
+            "vertex_ai" => json!({ "project": "p" }),
+            "bedrock" => json!({ "region": "us-east-1" }),
+            _ => json!({}),
+        };
+        // The first is as good as over when it comes.
+        let (client, asked) = relayed(&mock, provider, &settings, |number| {
+            let expires_at = seconds_from_now(if number == 1 { 1 } else { 3600 });
+            Some(json!({ "token": { "secret": format!("own-{number}"), "expires_at": expires_at } }))
+        });
+        for _ in 0..3 {
+            ask(&client, model).await.expect("an answer");
+        }
+        let tokens: Vec<_> = seen(&mock).into_iter().map(|(_, token)| token.chars().last()).collect();
+        assert_eq!(tokens, [Some('1'), Some('2'), Some('2')], "{provider}");
+        let event = json!({ "stage": "token", "provider": provider });
+        assert_eq!(*asked.lock().expect("no one panicked"), [event.clone(), event]);
+    }
+}
+
+#[tokio::test]
+async fn keys_of_aws_that_are_asked_for_in_json_sign() {
+    let mock = mock().await;
+    let keys = json!({ "access_key_id": "AKIDOWN", "secret_access_key": "s", "session_token": "t" });
+    let (client, _) = relayed(&mock, "bedrock", &json!({ "region": "us-east-1" }), move |_| {
+        Some(json!({ "token": { "secret": keys, "expires_at": null } }))
+    });
+    ask(&client, BEDROCK).await.expect("an answer");
+    assert!(mock.log(None)[0].headers.iter().any(|(name, _)| name == "x-amz-security-token"));
+}
+
+#[tokio::test]
+async fn a_source_of_tokens_that_gives_none_fails_the_call_and_nothing_secret_is_told() {
+    let mock = mock().await;
+    let wrong: [(Option<Value>, &str); 6] = [
+        (Some(json!({ "error": { "message": "the vault is closed" } })), "the vault is closed"),
+        (Some(json!({ "token": "own-secret" })), "neither"),
+        (Some(json!({ "token": { "secret": ["own-secret"] } })), "neither"),
+        (Some(json!({ "token": { "secret": "own-secret", "expires_at": -1 } })), "expires_at"),
+        (Some(json!({})), "neither"),
+        (None, "not answered"),
+    ];
+    for (answer, why) in wrong {
+        let given = answer.clone();
+        let (client, _) = relayed(&mock, "vertex_ai", &json!({ "project": "p" }), move |_| given.clone());
+        let error = ask(&client, VERTEX).await.unwrap_err();
+        assert_eq!((error.kind(), error.provider()), (ErrorKind::Authentication, Some("vertex_ai")), "{error}");
+        assert!(error.message().contains(why), "{answer:?}: {error}");
+        assert!(!error.to_json().contains("own-secret"), "{}", error.to_json());
+    }
+    let config = json!({ "base_urls": { "vertex_ai": mock.url() }, "settings": { "vertex_ai": { "project": "p" } }, "token_providers": ["vertex_ai"] });
+    let config = ClientConfig::from_json(&config.to_string()).expect("a configuration");
+    let error = ask(&Client::new(config).expect("a client"), VERTEX).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Authentication && error.message().contains("token_providers"), "{error}");
+    assert!(seen(&mock).is_empty());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Hooks: what a program puts around every call of a client.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use literllm::hooks::{Stage, Stages, relay};
 use literllm::{ErrorKind, Result};
@@ -12,8 +13,8 @@ use crate::guard::guard;
 use crate::raw;
 use crate::text::Text;
 
-/// A hook is asked something and the call waits for its answer. It is the program's from `on_hook` on, until it is answered; an answer may come
-/// from any thread, at any time. A call that is cancelled or past its total deadline waits no longer.
+/// A hook is asked something, or for a token, and the call waits for its answer. It is the program's from `on_hook` on, until it is answered; an
+/// answer may come from any thread, at any time. A call that is cancelled or past its total deadline waits no longer.
 ///
 /// Methods: literllm_hook_call_event, literllm_hook_call_answer.
 #[derive(Debug)]
@@ -38,6 +39,9 @@ pub enum HookStage {
 /// As literllm_client_new(), with a hook around every call. `stages` says when it is asked; all else costs nothing. `free_user_data`, which may
 /// be NULL, is called exactly once: when the client and the last of its calls are gone or, where no client is made, before the return.
 /// `on_hook` must not be NULL.
+///
+/// It is asked for tokens, too, whatever the stages: for those of the providers that `config` lists, as in
+/// `{"token_providers": ["vertex_ai", "azure", "bedrock"]}`, when the client has none, or the one it has is about to end.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_client_new_with_hooks(
     config: Text,
@@ -51,14 +55,19 @@ pub extern "C" fn literllm_client_new_with_hooks(
     fallible(|| {
         let (callback, stages) = (callback?, read_stages(stages)?);
         let mut config = read_config(config)?;
-        config.hooks.push(relay(stages, move |call| callback.call(Box::new(HookCall(call)))));
+        let callback = Arc::new(callback);
+        let ask = move |call| callback.call(Box::new(HookCall(call)));
+        config.relay_tokens(ask.clone());
+        if stages != Stages::default() {
+            config.hooks.push(relay(stages, ask));
+        }
         make(config, client)
     })
 }
 
 /// What is asked, as JSON: an object with `stage` (such as "before_request"), `call`, `attempt`, `provider`, `model`, `stream`, and by stage
-/// `request`; `status`, `headers` and `request_id`; `chunks`; `error`; or `response`, `error` and `seconds`. It lives until the answer. NULL
-/// gives no text.
+/// `request`; `status`, `headers` and `request_id`; `chunks`; `error`; or `response`, `error` and `seconds`. For a token it has `stage`, which
+/// is "token", and `provider`. It lives until the answer. NULL gives no text.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_hook_call_event(call: Option<&HookCall>) -> Text {
     guard(|_| Text::NONE, || call.map_or(Text::NONE, |call| Text::of(call.0.event())))
@@ -67,6 +76,10 @@ pub extern "C" fn literllm_hook_call_event(call: Option<&HookCall>) -> Text {
 /// Answers, and frees `call`. No text, an empty one or `{}` lets pass; else the answer is a JSON object with one of `request`, `chunks`, `error`
 /// (an object of `kind` and `message`) and `response`, as the stage takes it; what it cannot take ends the call with an error of kind
 /// `invalid_request`. `answer` is not used after the return. NULL does nothing.
+///
+/// A token is given by `{"token": {"secret": "…", "expires_at": 1767225600}}`: a text, or AWS's `access_key_id`, `secret_access_key` and
+/// `session_token` in an object, and when it ends, in seconds since 1970; without that it is asked for again with every request. Anything else,
+/// such as `{"error": {"message": "…"}}`, ends the call with an error of kind `authentication`, which has the message.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_hook_call_answer(call: Option<Box<HookCall>>, answer: Text) {
     guard(drop, || {

@@ -700,6 +700,70 @@ static void a_hook_may_be_held_past_its_call(void) {
     literllm_hook_call_answer(NULL, NONE);
 }
 
+/* A source of tokens: what it answers, one after another. */
+typedef struct {
+    const char *answers[3];
+    int asked, freed;
+} token_source;
+
+static void on_token(void *user_data, literllm_hook_call *call) {
+    token_source *source = user_data;
+    literllm_text event = literllm_hook_call_event(call);
+    CHECK(same(event, "{\"stage\":\"token\",\"provider\":\"vertex_ai\"}"), "%.*s", (int)event.length, event.data);
+    CHECK(source->asked < 3, "asked once more");
+    literllm_hook_call_answer(call, literllm_text_of(source->asked < 3 ? source->answers[source->asked] : NULL));
+    source->asked++;
+}
+
+static void free_source(void *user_data) { ((token_source *)user_data)->freed++; }
+
+static literllm_error *ask_vertex(literllm_client *client) {
+    const char *request = "{\"model\":\"vertex_ai/gemini-2.5-flash\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+    return literllm_client_chat_blocking(client, literllm_text_of(request), NONE, NULL);
+}
+
+static literllm_client *client_with_tokens(token_source *source) {
+    char config[512];
+    snprintf(config, sizeof config,
+             "{\"base_urls\":{\"vertex_ai\":\"%s\"},\"settings\":{\"vertex_ai\":{\"project\":\"p\"}},\"max_retries\":0,"
+             "\"headers\":{\"x-mock\":\"expect_key=own-token\"},\"token_providers\":[\"vertex_ai\"]}",
+             mock_url);
+    literllm_client *client = NULL;
+    literllm_error *error = literllm_client_new_with_hooks(literllm_text_of(config), 0, on_token, source, free_source, &client);
+    CHECK(error == NULL && client != NULL, "no client");
+    return client;
+}
+
+static void a_hook_gives_tokens(void) {
+    /* One as good as over, one for a single request, one for an hour. */
+    char over[128], hour[128];
+    snprintf(over, sizeof over, "{\"token\":{\"secret\":\"own-token\",\"expires_at\":%lld}}", (long long)time(NULL) + 1);
+    snprintf(hour, sizeof hour, "{\"token\":{\"secret\":\"own-token\",\"expires_at\":%lld}}", (long long)time(NULL) + 3600);
+    token_source source = {{over, "{\"token\":{\"secret\":\"own-token\"}}", hour}, 0, 0};
+    literllm_client *client = client_with_tokens(&source);
+    for (int call = 1; call <= 5; call++) {
+        literllm_error *error = ask_vertex(client);
+        CHECK(error == NULL, "call %d: %s", call, error ? error->message.data : "");
+        literllm_error_free(error);
+        CHECK(source.asked == (call < 3 ? call : 3), "call %d: asked %d times", call, source.asked);
+    }
+    literllm_client_free(client);
+    CHECK(source.freed == 1, "freed %d times", source.freed);
+
+    /* None, and one that is refused. */
+    source = (token_source){{"{\"error\":{\"message\":\"the vault is closed\"}}", "{\"token\":{\"secret\":\"stale-token\"}}", "\xff"}, 0, 0};
+    client = client_with_tokens(&source);
+    for (int call = 0; call < 3; call++) {
+        literllm_error *error = ask_vertex(client);
+        CHECK(error && error->kind == LITERLLM_ERROR_KIND_AUTHENTICATION, "call %d: no token", call);
+        CHECK(call > 0 || strstr(error->message.data, "the vault is closed"), "%s", error->message.data);
+        CHECK(!strstr(error->message.data, "stale-token"), "%s", error->message.data);
+        literllm_error_free(error);
+    }
+    literllm_client_free(client);
+    CHECK(source.freed == 1, "freed %d times", source.freed);
+}
+
 static void *ask_for_a_second(void *client) {
     literllm_error *error = literllm_client_chat_blocking(client, ask("text=hi&headers_after=1000"), NONE, NULL);
     CHECK(error == NULL, "%s", error->message.data);
@@ -800,6 +864,7 @@ static const struct {
     TEST(the_answer_so_far_can_be_read_at_any_moment),
     TEST(hooks_stand_around_every_call),
     TEST(a_hook_may_be_held_past_its_call),
+    TEST(a_hook_gives_tokens),
     TEST(eight_threads_wait_together),
     TEST(two_of_many_are_cancelled),
     TEST(a_thousand_streams_need_no_thread),

@@ -24,7 +24,7 @@ func NewClient(options ...Option) *Client {
 	if err != nil {
 		return &Client{err: err}
 	}
-	engine, err := newEngine(config, settings.hooks)
+	engine, err := newEngine(config, asked{settings.hooks, settings.tokens})
 	return &Client{engine: engine, err: err}
 }
 
@@ -81,8 +81,8 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	if err := ctx.Err(); err != nil {
 		return nil, (&Error{Kind: ErrCancelled, Message: "the context had ended before the call"}).because(ctx)
 	}
-	if settings.hooks != nil {
-		return nil, &Error{Kind: ErrInvalidRequest, Message: "hooks are a client's, and cannot be given to a call"}
+	if settings.hooks != nil || settings.tokens != nil {
+		return nil, &Error{Kind: ErrInvalidRequest, Message: "hooks and token providers are a client's, and cannot be given to a call"}
 	}
 	body, err := json.Marshal(request)
 	if err != nil {

@@ -105,7 +105,7 @@ func (h *Hooks) of(stage string) func(*HookEvent) error {
 
 //export literllmGoHook
 func literllmGoHook(handle C.uintptr_t, call unsafe.Pointer) {
-	hooks := cgo.Handle(handle).Value().([]Hooks)
+	asked := cgo.Handle(handle).Value().(asked)
 	hookCall := (*C.literllm_hook_call)(call)
 	event := textBytes(C.literllm_hook_call_event(hookCall))
 	go func() {
@@ -114,7 +114,7 @@ func literllmGoHook(handle C.uintptr_t, call unsafe.Pointer) {
 		defer func() {
 			C.literllm_hook_call_answer(hookCall, C.literllm_text{data: bytesPointer(answer), length: C.size_t(len(answer))})
 		}()
-		answer = askHooks(hooks, event)
+		answer = asked.answer(event)
 	}()
 }
 
@@ -134,13 +134,22 @@ type hookError struct {
 	Message string    `json:"message"`
 }
 
-// askHooks asks those that want the stage, in order, and answers in JSON.
-func askHooks(hooks []Hooks, text []byte) []byte {
+// asked are a client's hooks, and its sources of tokens by provider.
+type asked struct {
+	hooks  []Hooks
+	tokens map[string]func() (Credential, error)
+}
+
+// answer asks the hooks that want the stage, in order, or for a token, and answers in JSON.
+func (a asked) answer(text []byte) []byte {
 	var answer hookAnswer
 	event := &HookEvent{}
 	err := json.Unmarshal(text, event)
+	if err == nil && event.Stage == "token" {
+		return askToken(a.tokens[event.Provider])
+	}
 	if err == nil {
-		answer, err = event.ask(hooks)
+		answer, err = event.ask(a.hooks)
 	}
 	if err != nil {
 		return sayError(err)

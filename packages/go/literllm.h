@@ -217,8 +217,8 @@ typedef struct literllm_call literllm_call;
 typedef struct literllm_client literllm_client;
 
 /**
- * A hook is asked something and the call waits for its answer. It is the program's from `on_hook` on, until it is answered; an answer may come
- * from any thread, at any time. A call that is cancelled or past its total deadline waits no longer.
+ * A hook is asked something, or for a token, and the call waits for its answer. It is the program's from `on_hook` on, until it is answered; an
+ * answer may come from any thread, at any time. A call that is cancelled or past its total deadline waits no longer.
  *
  * Methods: literllm_hook_call_event, literllm_hook_call_answer.
  */
@@ -663,6 +663,9 @@ struct literllm_error *literllm_client_chat_stream_blocking(const struct literll
  * As literllm_client_new(), with a hook around every call. `stages` says when it is asked; all else costs nothing. `free_user_data`, which may
  * be NULL, is called exactly once: when the client and the last of its calls are gone or, where no client is made, before the return.
  * `on_hook` must not be NULL.
+ *
+ * It is asked for tokens, too, whatever the stages: for those of the providers that `config` lists, as in
+ * `{"token_providers": ["vertex_ai", "azure", "bedrock"]}`, when the client has none, or the one it has is about to end.
  */
 struct literllm_error *literllm_client_new_with_hooks(struct literllm_text config,
                                                       uint32_t stages,
@@ -673,8 +676,8 @@ struct literllm_error *literllm_client_new_with_hooks(struct literllm_text confi
 
 /**
  * What is asked, as JSON: an object with `stage` (such as "before_request"), `call`, `attempt`, `provider`, `model`, `stream`, and by stage
- * `request`; `status`, `headers` and `request_id`; `chunks`; `error`; or `response`, `error` and `seconds`. It lives until the answer. NULL
- * gives no text.
+ * `request`; `status`, `headers` and `request_id`; `chunks`; `error`; or `response`, `error` and `seconds`. For a token it has `stage`, which
+ * is "token", and `provider`. It lives until the answer. NULL gives no text.
  */
 struct literllm_text literllm_hook_call_event(const struct literllm_hook_call *call);
 
@@ -682,6 +685,10 @@ struct literllm_text literllm_hook_call_event(const struct literllm_hook_call *c
  * Answers, and frees `call`. No text, an empty one or `{}` lets pass; else the answer is a JSON object with one of `request`, `chunks`, `error`
  * (an object of `kind` and `message`) and `response`, as the stage takes it; what it cannot take ends the call with an error of kind
  * `invalid_request`. `answer` is not used after the return. NULL does nothing.
+ *
+ * A token is given by `{"token": {"secret": "…", "expires_at": 1767225600}}`: a text, or AWS's `access_key_id`, `secret_access_key` and
+ * `session_token` in an object, and when it ends, in seconds since 1970; without that it is asked for again with every request. Anything else,
+ * such as `{"error": {"message": "…"}}`, ends the call with an error of kind `authentication`, which has the message.
  */
 void literllm_hook_call_answer(struct literllm_hook_call *call,
                                struct literllm_text answer);

@@ -60,12 +60,12 @@ type engine struct {
 	_ *byte
 }
 
-func newEngine(config []byte, hooks []Hooks) (*engine, error) {
+func newEngine(config []byte, asked asked) (*engine, error) {
 	var client *C.literllm_client
 	var handle cgo.Handle
-	stages := stageBits(hooks)
-	if stages != 0 {
-		handle = cgo.NewHandle(hooks)
+	stages := stageBits(asked.hooks)
+	if stages != 0 || asked.tokens != nil {
+		handle = cgo.NewHandle(asked)
 	}
 	if err := C.new_client(bytesPointer(config), C.size_t(len(config)), stages, C.uintptr_t(handle), &client); err != nil {
 		defer C.literllm_error_free(err)

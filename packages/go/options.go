@@ -13,6 +13,7 @@ type settings struct {
 	fields      map[string]any
 	accumulator *Accumulator
 	hooks       []Hooks
+	tokens      map[string]func() (Credential, error)
 }
 
 // WithAPIKey sets the key of the client's provider, or else of the first request's. It is never sent to another.

@@ -17,23 +17,21 @@ pub struct Client {
 
 #[napi]
 impl Client {
-    /// Throws an error whose message is the engine's error as JSON. Where JavaScript is asked for the tokens of `providers`, or has hooks
-    /// (the stages of each are given), `ask` is called: with the question's number; the number of the hook, or nothing for a token; the
-    /// event as JSON, or the provider's name. `questions` takes the answers.
+    /// Throws an error whose message is the engine's error as JSON. Where JavaScript is asked for tokens (the configuration names the
+    /// providers), or has hooks (the stages of each are given), `ask` is called: with the question's number; the number of the hook, or
+    /// nothing for a token; the event as JSON. `questions` takes the answers.
     #[napi(constructor)]
     pub fn new(
         config: String,
         questions: Option<&Questions>,
         ask: Option<Function<'_, FnArgs<Asked>, ()>>,
-        providers: Option<Vec<String>>,
         hooks: Option<Vec<Vec<String>>>,
     ) -> Result<Self> {
         literllm::log::init();
         let mut config = ClientConfig::from_json(&config).map_err(|error| thrown(&error))?;
         if let (Some(questions), Some(ask)) = (questions, ask) {
             let asker = Asker::new(&ask, questions)?;
-            let provider = |name: String| (name.clone(), asker.token_provider(name));
-            config.token_providers = providers.unwrap_or_default().into_iter().map(provider).collect();
+            config.relay_tokens(asker.tokens());
             for (number, stages) in (0..).zip(hooks.unwrap_or_default()) {
                 let stages = Stages::from_names(stages).map_err(|error| thrown(&error))?;
                 config.hooks.push(asker.hook(number, stages));

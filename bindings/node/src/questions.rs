@@ -7,18 +7,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
 
+use literllm::Error;
 use literllm::hooks::{Hook, HookCall, Stages, relay};
-use literllm::{Credential, Error, ErrorKind, TokenProvider};
 use napi::bindgen_prelude::{FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Result, Status};
 use napi_derive::napi;
-use tokio::sync::oneshot;
 
-type Token = literllm::Result<Credential>;
-/// Its number; the hook that is asked, or none for a token; the event, or the provider's name.
+/// Its number; the hook that is asked, or none for a token; the event.
 pub(crate) type Asked = (u32, Option<u32>, String);
 /// Keeps no process alive.
 type Ask = ThreadsafeFunction<Asked, (), FnArgs<Asked>, Status, false, true>;
@@ -37,35 +34,11 @@ impl Questions {
         Self::default()
     }
 
-    /// `expires_at` is in milliseconds since 1970; `thrown` is the number of what was thrown.
+    /// What a hook or a source of tokens says, as JSON; of a hook, nothing passes. `thrown` is the number of what was thrown, where that
+    /// is why it refuses.
     #[napi]
-    pub fn answer_token(
-        &self,
-        number: u32,
-        token: Option<String>,
-        expires_at: Option<f64>,
-        failure: Option<String>,
-        thrown: Option<u32>,
-    ) {
-        let Some(Question::Token(sender)) = self.open.take(number) else { return };
-        let expires_at = expires_at
-            .and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
-            .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-        let answer = token.map(|token| Credential::bearer(token, expires_at)).ok_or_else(|| {
-            let error = no_token(failure.as_deref().unwrap_or("it gave no token"));
-            match thrown {
-                Some(number) => error.with_source(self.thrown(number)),
-                None => error,
-            }
-        });
-        // Whoever asked may have gone.
-        let _ = sender.send(answer);
-    }
-
-    /// What a hook says, as JSON; nothing passes. `thrown` is the number of what was thrown, where that is why it refuses.
-    #[napi]
-    pub fn answer_hook(&self, number: u32, answer: String, thrown: Option<u32>) {
-        let Some(Question::Hook(call)) = self.open.take(number) else { return };
+    pub fn answer(&self, number: u32, answer: String, thrown: Option<u32>) {
+        let Some(call) = self.open.take(number) else { return };
         match thrown {
             Some(number) => call.answer_from(&answer, self.thrown(number)),
             None => call.answer(&answer),
@@ -127,24 +100,19 @@ struct Open(Mutex<Numbered>);
 #[derive(Default)]
 struct Numbered {
     last: u32,
-    waiting: HashMap<u32, Question>,
-}
-
-enum Question {
-    Token(oneshot::Sender<Token>),
-    Hook(HookCall),
+    waiting: HashMap<u32, HookCall>,
 }
 
 impl Open {
-    fn put(&self, question: Question) -> u32 {
+    fn put(&self, call: HookCall) -> u32 {
         let mut numbered = self.numbered();
         numbered.last = numbered.last.wrapping_add(1);
         let number = numbered.last;
-        numbered.waiting.insert(number, question);
+        numbered.waiting.insert(number, call);
         number
     }
 
-    fn take(&self, number: u32) -> Option<Question> {
+    fn take(&self, number: u32) -> Option<HookCall> {
         self.numbered().waiting.remove(&number)
     }
 
@@ -165,32 +133,22 @@ impl Asker {
         Ok(Arc::new(Self { ask, open: Arc::clone(&questions.open) }))
     }
 
-    pub(crate) fn token_provider(self: &Arc<Self>, name: String) -> TokenProvider {
+    pub(crate) fn tokens(self: &Arc<Self>) -> impl Fn(HookCall) + Send + Sync + 'static {
         let asker = Arc::clone(self);
-        TokenProvider::new(move || {
-            let (sender, receiver) = oneshot::channel();
-            asker.ask(Question::Token(sender), None, name.clone());
-            async move { receiver.await.unwrap_or_else(|_| Err(no_token("the event loop that gives the tokens has ended"))) }
-        })
+        move |call| asker.ask(call, None)
     }
 
     pub(crate) fn hook(self: &Arc<Self>, number: u32, stages: Stages) -> Arc<dyn Hook> {
         let asker = Arc::clone(self);
-        relay(stages, move |call| {
-            let event = call.event().to_owned();
-            asker.ask(Question::Hook(call), Some(number), event);
-        })
+        relay(stages, move |call| asker.ask(call, Some(number)))
     }
 
     /// Where the event loop has ended, the question is dropped: a token is then missing, and a hook lets pass.
-    fn ask(&self, question: Question, hook: Option<u32>, text: String) {
-        let number = self.open.put(question);
-        if self.ask.call((number, hook, text), ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
+    fn ask(&self, call: HookCall, hook: Option<u32>) {
+        let event = call.event().to_owned();
+        let number = self.open.put(call);
+        if self.ask.call((number, hook, event), ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
             self.open.take(number);
         }
     }
-}
-
-fn no_token(why: &str) -> Error {
-    Error::new(ErrorKind::Authentication, format!("the token provider failed: {why}"))
 }

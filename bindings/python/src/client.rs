@@ -39,8 +39,10 @@ impl Client {
         for (stages, has_coroutines, run) in hooks {
             config.hooks.push(outside::hook(py, &stages, has_coroutines, run)?);
         }
-        let provider = |(name, run)| (name, outside::token_provider(run));
-        config.token_providers = token_providers.into_iter().map(provider).collect();
+        for (name, run) in token_providers {
+            let provider = outside::token_provider(&name, run);
+            config.token_providers.insert(name, provider);
+        }
         let client = literllm::Client::new(config).map_err(|error| exception(py, &error))?;
         Ok(Self(OfThisProcess::new(client)))
     }

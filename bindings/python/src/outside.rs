@@ -5,15 +5,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use literllm::auth::Secret;
-use literllm::hooks::{HookCall, Stage, Stages, ends_under_way, relay};
-use literllm::{Credential, Error, ErrorKind, Hook, TokenProvider};
+use literllm::hooks::{HookCall, Stage, Stages, ends_under_way, relay, relay_tokens};
+use literllm::{Hook, TokenProvider};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use serde::Deserialize;
-use tokio::sync::oneshot;
 
 use crate::error::exception;
 use crate::{fork, wakeup};
@@ -111,57 +109,10 @@ impl Callers {
     }
 }
 
-/// A source of tokens over `run(event, reply, start)`.
-pub(crate) fn token_provider(run: Py<PyAny>) -> TokenProvider {
+/// A provider's source of tokens over `run(event, reply, start)`.
+pub(crate) fn token_provider(provider: &str, run: Py<PyAny>) -> TokenProvider {
     let run = Arc::new(run);
-    TokenProvider::new(move || {
-        let (answer, answered) = oneshot::channel();
-        ask(&run, String::new(), wakeup::caller(), move |text, raised| drop(answer.send((text.to_owned(), raised))));
-        async move {
-            let Ok((text, raised)) = answered.await else { return Err(no_token("the token provider did not answer")) };
-            match serde_json::from_str(&text).map_err(|error| no_token(&error.to_string()))? {
-                Given::Error(message) => Err(match raised {
-                    Some(raised) => no_token(&message).with_source(raised),
-                    None => no_token(&message),
-                }),
-                Given::Token { secret, expires_at } => {
-                    let after = expires_at.map(|at| Duration::try_from_secs_f64(at).unwrap_or_default());
-                    Ok(Credential { secret: secret.into(), expires_at: after.map(|after| SystemTime::UNIX_EPOCH + after) })
-                }
-            }
-        }
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Given {
-    Error(String),
-    Token { secret: GivenSecret, expires_at: Option<f64> },
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum GivenSecret {
-    Bearer(String),
-    Aws { access_key_id: String, secret_access_key: String, session_token: Option<String> },
-}
-
-impl From<GivenSecret> for Secret {
-    fn from(given: GivenSecret) -> Self {
-        match given {
-            GivenSecret::Bearer(token) => Self::Bearer(token.into()),
-            GivenSecret::Aws { access_key_id, secret_access_key, session_token } => Self::Aws {
-                access_key_id,
-                secret_access_key: secret_access_key.into(),
-                session_token: session_token.map(Into::into),
-            },
-        }
-    }
-}
-
-fn no_token(why: &str) -> Error {
-    Error::new(ErrorKind::Authentication, format!("the token provider gave no token: {why}"))
+    relay_tokens(provider, move |call| ask_hook(&run, call, None))
 }
 
 /// Has `run(event, reply, start)` called in a thread that may block. `start` starts a coroutine in the caller's event loop; `None` where

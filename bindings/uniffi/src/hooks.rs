@@ -1,12 +1,12 @@
-//! Hooks of Kotlin and Swift: each question is handed over and answered later, so that no thread of the engine waits for the language.
+//! Hooks and sources of tokens of Kotlin and Swift: each question is handed over and answered later, so that no thread of the engine waits for the language.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use literllm::hooks::{HookCall, Stage, Stages, relay};
-use literllm::{ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ErrorKind, Hook};
+use literllm::hooks::{HookCall, Stage, Stages, relay, relay_tokens};
+use literllm::{ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ErrorKind, Hook, TokenProvider};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ErrorDetails;
 
@@ -57,11 +57,22 @@ pub trait HookReceiver: Send + Sync {
     fn ask(&self, event: HookEvent, call: Arc<NativeHookCall>);
 }
 
-/// A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+/// A source of a provider's tokens as the language has it.
+#[uniffi::export(rust, foreign)]
+pub trait TokenReceiver: Send + Sync {
+    /// Takes a question and returns at once; `call` is answered later, from any thread, by a token, AWS's keys or an error.
+    fn ask(&self, call: Arc<NativeHookCall>);
+}
+
+/// A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass; a token is then missing.
 #[derive(Debug, uniffi::Object)]
 pub struct NativeHookCall(Mutex<Option<HookCall>>);
 
 impl NativeHookCall {
+    fn new(call: HookCall) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(call))))
+    }
+
     fn answer(&self, json: &str) {
         let call = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(call) = call {
@@ -88,6 +99,25 @@ impl NativeHookCall {
         self.answer(&json!({ "chunks": chunks }).to_string());
     }
 
+    /// `expires_at` is in seconds since 1970.
+    pub fn answer_token(&self, token: &str, expires_at: Option<f64>) {
+        self.answer(&json!({ "token": { "secret": token, "expires_at": expires_at } }).to_string());
+    }
+
+    pub fn answer_aws_keys(
+        &self,
+        access_key_id: &str,
+        secret_access_key: &str,
+        session_token: Option<String>,
+        expires_at: Option<f64>,
+    ) {
+        let session_token = Value::from(session_token);
+        let secret = json!({
+            "access_key_id": access_key_id, "secret_access_key": secret_access_key, "session_token": session_token,
+        });
+        self.answer(&json!({ "token": { "secret": secret, "expires_at": expires_at } }).to_string());
+    }
+
     pub fn answer_error(&self, kind: ErrorKind, message: &str) {
         self.answer(&json!({ "error": { "kind": kind, "message": message } }).to_string());
     }
@@ -98,8 +128,13 @@ pub(crate) fn relayed(receiver: Arc<dyn HookReceiver>) -> Arc<dyn Hook> {
     let stages: Stages = receiver.stages().into_iter().map(Stage::from).collect();
     relay(stages, move |call| {
         let event: HookEvent = serde_json::from_str(call.event()).expect("the engine tells each stage in this form");
-        receiver.ask(event, Arc::new(NativeHookCall(Mutex::new(Some(call)))));
+        receiver.ask(event, NativeHookCall::new(call));
     })
+}
+
+/// The receiver as the engine's source of a provider's tokens.
+pub(crate) fn relayed_tokens(provider: &str, receiver: Arc<dyn TokenReceiver>) -> TokenProvider {
+    relay_tokens(provider, move |call| receiver.ask(NativeHookCall::new(call)))
 }
 
 impl From<HookStage> for Stage {

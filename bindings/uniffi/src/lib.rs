@@ -9,13 +9,14 @@ mod failure;
 mod hooks;
 mod json;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use literllm::{ChatCompletionRequest, Client, ClientConfig, RequestOptions};
 
 pub use call::NativeCall;
 pub use failure::{ErrorDetails, NativeError};
-pub use hooks::{HookEvent, HookReceiver, HookStage, NativeHookCall};
+pub use hooks::{HookEvent, HookReceiver, HookStage, NativeHookCall, TokenReceiver};
 
 uniffi::setup_scaffolding!();
 
@@ -25,12 +26,20 @@ pub struct NativeClient(Client);
 
 #[uniffi::export]
 impl NativeClient {
-    /// `hooks` are asked in their order.
+    /// `hooks` are asked in their order, `tokens` by provider.
     #[uniffi::constructor]
-    pub fn new(mut config: ClientConfig, hooks: Vec<Arc<dyn HookReceiver>>) -> Result<Self, NativeError> {
+    pub fn new(
+        mut config: ClientConfig,
+        hooks: Vec<Arc<dyn HookReceiver>>,
+        tokens: HashMap<String, Arc<dyn TokenReceiver>>,
+    ) -> Result<Self, NativeError> {
         literllm::log::init();
         for receiver in hooks {
             config.hooks.push(hooks::relayed(receiver));
+        }
+        for (provider, receiver) in tokens {
+            let source = hooks::relayed_tokens(&provider, receiver);
+            config.token_providers.insert(provider, source);
         }
         Ok(Self(Client::new(config)?))
     }

@@ -371,6 +371,7 @@ mod tests {
             base_url: String::new(),
             key: None,
             is_default_url: true,
+            has_tokens: false,
             settings: settings.into_iter().map(|(name, value)| (name, value.to_owned().into())).collect(),
         };
         let transport = crate::transport::Transport::new(crate::config::NetworkOptions::default());

@@ -84,6 +84,14 @@ impl TokenProvider {
     pub fn new<F: Future<Output = Result<Credential>> + Send + 'static>(give: impl Fn() -> F + Send + Sync + 'static) -> Self {
         Self(Arc::new(move || Box::pin(give())))
     }
+
+    /// The one of a provider that a configuration only names.
+    pub(crate) fn unknown() -> Self {
+        Self::new(|| async {
+            let message = "`token_providers` names this provider, and the client was made without anyone to ask for its tokens";
+            Err(Error::new(ErrorKind::Authentication, message))
+        })
+    }
 }
 
 impl fmt::Debug for TokenProvider {

@@ -67,7 +67,9 @@ impl Client {
             .or(config.api_key.as_ref().filter(|_| is_owner))
             .filter(|key| !key.expose_secret().trim().is_empty())
             .cloned();
-        let key = given_key.or_else(|| variable(&host.key_vars).map(SecretString::from));
+        let has_tokens = provider.takes_credentials() && names().any(|name| config.token_providers.contains_key(&**name));
+        // What the program says goes before what its surroundings say.
+        let key = given_key.or_else(|| variable(&host.key_vars).filter(|_| !has_tokens).map(SecretString::from));
         let needs_key = is_default_url && !host.local && !host.key_vars.is_empty() && !provider.takes_credentials();
         match &key {
             Some(key) if is_default_url => {
@@ -89,7 +91,7 @@ impl Client {
             // Servers that stand in for OpenAI may be older than the newer of the two names.
             host.quirks.max_tokens_field = None;
         }
-        let target = Target { host, model: model.into(), base_url, key, is_default_url, settings };
+        let target = Target { host, model: model.into(), base_url, key, is_default_url, has_tokens, settings };
         Ok(Route { provider, target: Arc::new(target), keys })
     }
 

@@ -3,7 +3,7 @@
 //! A [`Hook`] is asked at up to five stages. Those of a client (`ClientConfig::hooks`) are asked one after another, each given what the
 //! one before made of it; the first that answers or refuses decides. Stages that no hook wants cost nothing. The time that hooks take
 //! counts towards the total deadline of the call, and a panic in one is an error of kind `panic`.
-//! [`relay`] makes a hook of JSON texts, for the languages other than Rust.
+//! [`relay`] makes a hook of JSON texts, for the languages other than Rust, and [`relay_tokens`] a source of tokens.
 
 mod call;
 mod log;
@@ -20,7 +20,7 @@ use serde::Serialize;
 pub use call::ends_under_way;
 pub(crate) use call::{CallHooks, Ending, RouteHooks, Telling, cancelled};
 pub(crate) use log::LogCalls;
-pub use relay::{HookCall, relay};
+pub use relay::{HookCall, relay, relay_tokens};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Str};

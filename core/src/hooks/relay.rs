@@ -1,16 +1,19 @@
-//! A hook that speaks JSON: the one bridge over which every language other than Rust has its hooks.
+//! Hooks and sources of tokens that speak JSON: the one bridge over which every language other than Rust has them.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 use http::header::SET_COOKIE;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{AnswerHead, Before, CallEnd, Hook, HookContext, Pending, Stage, Stages};
+use crate::auth::{Credential, Secret, TokenProvider};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Str};
 
@@ -19,7 +22,27 @@ pub fn relay(stages: Stages, send: impl Fn(HookCall) + Send + Sync + 'static) ->
     Arc::new(Relay { stages, send: Box::new(send) })
 }
 
-/// A hook is asked, in JSON. It may be answered from any thread and later; dropped unanswered, it lets the call pass.
+/// A provider's source of tokens over the same bridge. Each need of one is a [`HookCall`] given to `send`, which must not block: its event has
+/// the `stage` "token" and the `provider`.
+///
+/// It is answered with `token`, an object of `secret` and `expires_at`, or with `error`, an object of `message`. The secret is a text, or
+/// an object of AWS's `access_key_id`, `secret_access_key` and, where there is one, `session_token`; the time is in seconds since 1970,
+/// and a token without one is asked for again with every request. Dropped unanswered, there is no token.
+pub fn relay_tokens(provider: &str, send: impl Fn(HookCall) + Send + Sync + 'static) -> TokenProvider {
+    let event = json!({ "stage": "token", "provider": provider }).to_string();
+    TokenProvider::new(move || {
+        let (call, answered) = HookCall::new(event.clone());
+        send(call);
+        async move {
+            let (text, source) = answered.await.map_err(|_| no_token("it was not answered"))?;
+            // What is wrong is not quoted: it may be the token.
+            let said: SaidToken = serde_json::from_str(&text).map_err(|_| no_token("it answered neither `token` nor `error`"))?;
+            said.credential(source)
+        }
+    })
+}
+
+/// A hook is asked, in JSON, or a source of tokens. It may be answered from any thread and later; dropped unanswered, it lets the call pass.
 pub struct HookCall {
     event: String,
     answer: oneshot::Sender<Said>,
@@ -30,6 +53,11 @@ type Said = (String, Option<Source>);
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 impl HookCall {
+    fn new(event: String) -> (Self, oneshot::Receiver<Said>) {
+        let (answer, answered) = oneshot::channel();
+        (Self { event, answer }, answered)
+    }
+
     /// What it is asked: an object with `stage`, `call`, `attempt`, `provider`, `model`, `stream`, and what the stage is about.
     pub fn event(&self) -> &str {
         &self.event
@@ -101,8 +129,8 @@ impl Relay {
     /// Asks and waits for the answer; `None` passes.
     async fn ask(&self, stage: Stage, at: &HookContext, about: impl Serialize) -> Result<Option<Answer>> {
         let event = serde_json::to_string(&Event { stage: stage.as_str(), at, about }).expect("wire types make JSON");
-        let (answer, answered) = oneshot::channel();
-        (self.send)(HookCall { event, answer });
+        let (call, answered) = HookCall::new(event);
+        (self.send)(call);
         let Ok((text, source)) = answered.await else { return Ok(None) };
         let mut answer = Answer::read(stage, &text)?;
         if let Some(Answer::Error(said)) = &mut answer {
@@ -241,6 +269,45 @@ impl SaidError {
         let message = self.message.strip_prefix(route).unwrap_or(&self.message).to_owned();
         error.with_kind(self.kind, message).with_shared_source(self.source)
     }
+}
+
+/// What a source of tokens says.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SaidToken {
+    Token { secret: SaidSecret, expires_at: Option<f64> },
+    Error { message: String },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SaidSecret {
+    Bearer(String),
+    Aws { access_key_id: String, secret_access_key: String, session_token: Option<String> },
+}
+
+impl SaidToken {
+    fn credential(self, source: Option<Source>) -> Result<Credential> {
+        let (secret, expires_at) = match self {
+            Self::Error { message } => return Err(no_token(&message).with_shared_source(source)),
+            Self::Token { secret, expires_at } => (secret, expires_at),
+        };
+        let secret = match secret {
+            SaidSecret::Bearer(token) => Secret::Bearer(token.into()),
+            SaidSecret::Aws { access_key_id, secret_access_key, session_token } => Secret::Aws {
+                access_key_id,
+                secret_access_key: secret_access_key.into(),
+                session_token: session_token.map(Into::into),
+            },
+        };
+        let since = |at: f64| Duration::try_from_secs_f64(at).ok().and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+        let expires_at = expires_at.map(|at| since(at).ok_or_else(|| no_token("its `expires_at` is no time"))).transpose()?;
+        Ok(Credential { secret, expires_at })
+    }
+}
+
+fn no_token(why: &str) -> Error {
+    Error::new(ErrorKind::Authentication, format!("the token provider gave no token: {why}"))
 }
 
 fn read<T: DeserializeOwned>(stage: Stage, text: &str) -> Result<T> {

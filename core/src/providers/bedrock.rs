@@ -109,10 +109,11 @@ fn region(target: &Target) -> Option<&str> {
         .or_else(|| of_address().filter(|_| !target.is_default_url))
 }
 
-/// Whether calls are to be signed: all that go to AWS, and to other addresses those of whom credentials were given.
+/// Whether calls are to be signed, or have a token put on: all that go to AWS, and to other addresses those of whom credentials were given.
 fn is_signed(target: &Target) -> bool {
     const GIVEN: [&str; 5] = ["access_key_id", "profile", "web_identity_token_file", "container_uri", "container_relative_uri"];
     target.is_default_url
+        || target.has_tokens
         || target.base_url.contains(".amazonaws.com")
         || GIVEN.iter().any(|name| target.setting(name).is_some_and(|value| !value.is_empty()))
 }

@@ -104,6 +104,8 @@ pub struct Target {
     pub key: Option<SecretString>,
     /// Whether `base_url` is the provider's own.
     pub is_default_url: bool,
+    /// Whether the program gives its tokens itself.
+    pub has_tokens: bool,
     /// What the provider is told beside key and address (region, project, API version …).
     pub settings: HashMap<&'static str, SecretString>,
 }
@@ -219,6 +221,7 @@ pub(crate) mod tests {
             model: model.into(),
             key: Some("key".into()),
             is_default_url: true,
+            has_tokens: false,
             settings: settings.iter().map(|(name, value)| (*name, SecretString::from(*value))).collect(),
         }
     }

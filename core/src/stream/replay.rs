@@ -94,6 +94,7 @@ fn reader_of(host: Host) -> (Box<dyn Translator>, Emitter) {
         base_url: String::new(),
         key: None,
         is_default_url: false,
+        has_tokens: false,
         settings: std::collections::HashMap::new(),
     };
     let call = Call { request: &request, target: &target, stream: true, drop_unsupported: true };

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use uniffi::deps::anyhow;
 
 use super::{Extra, FinishReason, Models, Role, Stop, Str};
-use crate::auth::{Credential, TokenProvider};
+use crate::auth::TokenProvider;
 use crate::hooks::Hooks;
 use crate::providers::catalog::Host;
 
@@ -17,6 +17,8 @@ type JsonObjectText = Map<String, Value>;
 type Size = usize;
 /// What a configuration says of hooks: nothing. The name `Hooks` is the languages' own.
 type NoHooks = Hooks;
+/// What a configuration says of a source of tokens: nothing. The name `TokenProvider` is the languages' own.
+type NoTokenProvider = TokenProvider;
 /// A key. It crosses inwards only.
 type Secret = SecretString;
 
@@ -65,16 +67,12 @@ uniffi::custom_type!(Secret, String, {
     try_lift: |text| Ok(SecretString::from(text)),
 });
 
-// A token that the program was given elsewhere. It crosses inwards only.
-uniffi::custom_type!(TokenProvider, String, {
+// Hooks and sources of tokens are given to a client where it is made: of them a configuration has only the names of the providers.
+uniffi::custom_type!(NoTokenProvider, String, {
     lower: |_provider| String::new(),
-    try_lift: |token| {
-        let token = SecretString::from(token);
-        Ok(TokenProvider::new(move || std::future::ready(Ok(Credential::bearer(token.clone(), None)))))
-    },
+    try_lift: |text| if text.is_empty() { Ok(NoTokenProvider::unknown()) } else { Err(anyhow::anyhow!("a source of tokens is no text; give it to the client where it is made")) },
 });
 
-// Hooks are given to a client where it is made: none come with a configuration.
 uniffi::custom_type!(NoHooks, String, {
     lower: |_hooks| String::new(),
     try_lift: |text| if text.is_empty() { Ok(NoHooks::default()) } else { Err(anyhow::anyhow!("hooks are no text; give them to the client where it is made")) },

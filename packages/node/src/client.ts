@@ -1,9 +1,10 @@
 import { errorHere, errorOf, LlmError, Thrown } from "./errors";
 import { ask, type Hook, stagesOf } from "./hooks";
 import { answerOf, inbox, refusedBy } from "./inbox";
-import { type NativeClient, type NativeQuestions, native } from "./native";
-import { type CallOptions, type ClientOptions, type Token, toCallOptions, toConfig } from "./options";
+import { type NativeClient, native } from "./native";
+import { type CallOptions, type ClientOptions, toCallOptions, toConfig } from "./options";
 import { ChatStream } from "./stream";
+import { askToken } from "./tokens";
 import type { ChatCompletion, ChatCompletionRequest } from "./types";
 
 /** Talks to every provider: `provider/model` in, OpenAI's chunks out. One client serves any number of calls at once. */
@@ -16,9 +17,9 @@ export class LlmClient {
   constructor(options: ClientOptions = {}) {
     const { tokenProviders = {}, hooks = [] } = options;
     const list = Array.isArray(hooks) ? hooks : [hooks];
-    const providers = Object.keys(tokenProviders);
+    const asksNothing = Object.keys(tokenProviders).length === 0 && list.length === 0;
     try {
-      if (providers.length === 0 && list.length === 0) {
+      if (asksNothing) {
         this.#native = new native.Client(toConfig(options));
         return;
       }
@@ -26,15 +27,13 @@ export class LlmClient {
       const thrown = new Thrown(() => questions.forgotten());
       this.#thrown = thrown;
       // The engine holds this function: it must not hold the client, or neither would ever be collected.
-      const asked = (number: number, hook: number | null | undefined, text: string) => {
-        if (hook == null) giveToken(questions, number, thrown, tokenProviders[text]);
-        else {
-          ask(list[hook] as Hook, text, (json, refusal) => {
-            questions.answerHook(number, json, refusal && thrown.keep(refusal.thrown));
-          });
-        }
+      const asked = (number: number, hook: number | null | undefined, event: string) => {
+        const answer = (json: string, refusal?: { thrown: unknown }) =>
+          questions.answer(number, json, refusal && thrown.keep(refusal.thrown));
+        if (hook == null) askToken(tokenProviders, event, answer);
+        else ask(list[hook] as Hook, event, answer);
       };
-      this.#native = new native.Client(toConfig(options), questions, asked, providers, list.map(stagesOf));
+      this.#native = new native.Client(toConfig(options), questions, asked, list.map(stagesOf));
     } catch (error) {
       throw error instanceof Error && error.message.startsWith("{") ? errorOf(error.message) : error;
     }
@@ -62,20 +61,5 @@ function textOf(request: ChatCompletionRequest): string {
     return JSON.stringify(request) ?? "null";
   } catch (error) {
     throw error instanceof LlmError ? error : errorHere("invalid_request", `the request is no JSON: ${error}`, error);
-  }
-}
-
-async function giveToken(
-  questions: NativeQuestions,
-  number: number,
-  thrown: Thrown,
-  provider?: () => Token | Promise<Token>,
-): Promise<void> {
-  try {
-    const { token, expiresAt } = await (provider as () => Token | Promise<Token>)();
-    questions.answerToken(number, token, expiresAt === undefined ? undefined : Number(expiresAt));
-  } catch (error) {
-    const failure = error instanceof Error ? error.message : String(error);
-    questions.answerToken(number, undefined, undefined, failure, thrown.keep(error));
   }
 }

@@ -37,8 +37,8 @@ export type {
   Quirks,
   Retries,
   Timeouts,
-  Token,
 } from "./options";
 export { type ByteStream, ChatStream } from "./stream";
+export type { AwsKeys, Token, TokenProvider } from "./tokens";
 export { jsonSchema, type Schema, type TypedFormat, type TypedTool, tool } from "./tools";
 export type * from "./types";

@@ -9,8 +9,7 @@ export interface Native {
   Client: new (
     config: string,
     questions?: NativeQuestions,
-    ask?: (number: number, hook: number | null | undefined, text: string) => void,
-    providers?: string[],
+    ask?: (number: number, hook: number | null | undefined, event: string) => void,
     hooks?: string[][],
   ) => NativeClient;
 }
@@ -27,8 +26,7 @@ export interface NativeClient {
 
 /** Takes the answers to what the engine asks. */
 export interface NativeQuestions {
-  answerToken(number: number, token?: string, expiresAt?: number, failure?: string, thrown?: number): void;
-  answerHook(number: number, answer: string, thrown?: number): void;
+  answer(number: number, answer: string, thrown?: number): void;
   forgotten(): number[];
 }
 

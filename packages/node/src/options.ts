@@ -1,6 +1,7 @@
 /** What a client and a call can be told, in JavaScript's case and milliseconds, and how the engine hears it. */
 
 import type { Hook } from "./hooks";
+import type { TokenProvider } from "./tokens";
 import type { StreamFallbackMode } from "./types";
 
 /** A host that speaks OpenAI's dialect and is not in the engine's catalogue. */
@@ -47,12 +48,6 @@ export interface Quirks {
   /** Request fields to be set with such a message. */
   prefillFields?: Record<string, unknown>;
   extraHeaders?: Record<string, string>;
-}
-
-/** A token for a provider. Without `expiresAt` (milliseconds since 1970, or a date) it is asked for again with every request. */
-export interface Token {
-  token: string;
-  expiresAt?: number | Date;
 }
 
 /** What may be asked of a provider, or of one of its models. Each count is without limit unless set. */
@@ -111,7 +106,7 @@ export interface ClientOptions extends Timeouts, Retries {
   /** What providers need to be told beside key and address, by provider and name: `{ vertex_ai: { project: "…" } }`. */
   settings?: Record<string, Record<string, string | undefined>>;
   /** Your own sources of tokens, by provider. A client that has one is read with `for await` only. */
-  tokenProviders?: Record<string, () => Token | Promise<Token>>;
+  tokenProviders?: Record<string, TokenProvider>;
   /** Several keys of a provider, used in turn; one that is refused or limited rests while the others serve. */
   keyPools?: Record<string, string[]>;
   /** What may be asked of providers and models; calls wait their turn. */
@@ -181,10 +176,11 @@ const durations = new Set([
 /** Their values' names are the caller's own. */
 const maps = new Set(["apiKeys", "keyPools", "baseUrls", "settings", "headers", "prefillFields", "extraHeaders"]);
 
-/** The options as the engine's JSON; what only this side knows is left out. */
+/** The options as the engine's JSON; what only this side knows is left out, and of sources of tokens all but whose they are. */
 export function toConfig(options: ClientOptions): string {
-  const { tokenProviders: _, hooks: __, ...config } = options;
-  return JSON.stringify(snakeCased(config));
+  const { tokenProviders, hooks: _, ...config } = options;
+  const token_providers = tokenProviders && Object.keys(tokenProviders);
+  return JSON.stringify({ ...snakeCased(config), token_providers });
 }
 
 /** The options of a call as the engine's JSON, if it has any. */

@@ -8,6 +8,7 @@ import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import {
+  AuthenticationError,
   CancelledError,
   ChatStream,
   InvalidRequestError,
@@ -350,42 +351,75 @@ test("worker threads stream, and end while they do", async () => {
   assert.deepEqual(await Promise.all([1, 2, 3].map(work)), Array(3).fill(["one two three", "stalled"]));
 });
 
-test("a client with token providers in JavaScript streams, and refuses a plain for", async () => {
-  let asked = 0;
-  const client = new LlmClient({
+/** A client of the mock's Vertex AI whose tokens come from `give`. */
+function clientWithTokens(give, behaviour = "text=one two three") {
+  return new LlmClient({
     baseUrls: { vertex_ai: mock.url },
     settings: { vertex_ai: { project: "p" } },
-    headers: { "x-mock": "text=one two three; expect_key=token-5678" },
+    headers: { "x-mock": behaviour },
     maxRetries: 0,
-    tokenProviders: {
-      vertex_ai: async () => {
-        asked++;
-        return { token: "token-5678", expiresAt: Date.now() + 3_600_000 };
-      },
-    },
+    tokenProviders: { vertex_ai: give },
   });
-  const request = { ...story, model: "vertex_ai/gemini-2.5-flash" };
-  assert.equal(textOf(await collect(await client.chatStream(request))), "one two three");
-  const stream = await client.chatStream(request);
+}
+const vertex = { ...story, model: "vertex_ai/gemini-2.5-flash" };
+
+test("a client with token providers in JavaScript streams, and refuses a plain for", async () => {
+  let asked = 0;
+  // The first is as good as over when it comes.
+  const client = clientWithTokens(async () => {
+    asked++;
+    return {
+      token: `token-567${asked}`,
+      expiresAt: asked === 1 ? Date.now() + 1000 : new Date(Date.now() + 3_600_000),
+    };
+  }, "id=own-tokens; text=one two three");
+  for (const calls of [1, 2, 2]) {
+    assert.equal(textOf(await collect(await client.chatStream(vertex))), "one two three");
+    assert.equal(asked, calls);
+  }
+  const sent = (await mock.log("own-tokens")).map(({ headers }) => new Map(headers).get("authorization"));
+  assert.deepEqual(
+    sent.map((end) => end.slice(-4)),
+    ["5671", "5672", "5672"],
+  );
+  const stream = await client.chatStream(vertex);
   assert.throws(() => {
     for (const _ of stream);
   }, /for await/);
-  assert.equal(asked, 1);
   stream.abort();
 });
 
-test("a token provider that throws fails the call with its message and as its cause", async () => {
-  const settings = { vertex_ai: { project: "p" } };
+test("a token provider that gives none fails the call with its message, and no token is told", async () => {
   const luck = new Error("no luck");
-  const tokenProviders = {
-    vertex_ai: () => {
-      throw luck;
-    },
+  const throws = () => {
+    throw luck;
   };
-  const client = new LlmClient({ baseUrls: { vertex_ai: mock.url }, settings, maxRetries: 0, tokenProviders });
-  const error = await failure(client.chatStream({ ...story, model: "vertex_ai/gemini-2.5-flash" }));
-  assert.match(error.message, /no luck/);
-  assert.equal(error.cause, luck);
+  for (const [give, message] of [
+    [throws, /no luck/],
+    [async () => throws(), /no luck/],
+    [() => "token-5678", /no object with `token`/],
+    [() => ({ expiresAt: 1 }), /neither/],
+  ]) {
+    const error = await failure(clientWithTokens(give).chatStream(vertex));
+    assert.ok(error instanceof AuthenticationError);
+    assert.match(error.message, message);
+    if (message.test(luck.message)) assert.equal(error.cause, luck);
+    assert.doesNotMatch(error.message, /5678/);
+  }
+});
+
+test("keys of AWS come from a token provider, too", async () => {
+  const client = new LlmClient({
+    baseUrls: { bedrock: mock.url },
+    settings: { bedrock: { region: "us-east-1" } },
+    headers: { "x-mock": "id=own-keys; text=one" },
+    tokenProviders: {
+      bedrock: () => ({ accessKeyId: "AKIDOWN", secretAccessKey: "s", sessionToken: "t" }),
+    },
+  });
+  await client.chat({ ...story, model: "bedrock/amazon.nova-lite-v1:0" });
+  const [{ headers }] = await mock.log("own-keys");
+  assert.ok(new Map(headers).has("x-amz-security-token"));
 });
 
 test("an error says who refused, how, under which name, and when to ask again", async () => {

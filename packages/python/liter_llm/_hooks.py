@@ -165,7 +165,7 @@ def token_provider(give: Callable[[], Any]) -> _Runs:
     """What asks a source of tokens."""
 
     def run(_: str, reply: Reply, start: Start | None) -> None:
-        _run(give, _token, lambda error: encode({"error": f"{type(error).__name__}: {error}"}), reply, start)
+        _run(give, _token, lambda error: encode({"error": {"message": f"{type(error).__name__}: {error}"}}), reply, start)
 
     return run
 

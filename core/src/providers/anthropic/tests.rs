@@ -17,6 +17,7 @@ fn outgoing(request: &Value, drop_unsupported: bool) -> Result<Outgoing, Error> 
         base_url: "https://api.anthropic.com".to_owned(),
         key: Some("sk-ant-test".to_owned().into()),
         is_default_url: true,
+        has_tokens: false,
         settings: HashMap::new(),
     };
     Anthropic.request(&Call { request: &request, target: &target, stream: request.stream == Some(true), drop_unsupported })
@@ -132,7 +133,7 @@ fn an_answer_sent_back_carries_its_thinking_first() {
     let request = ChatCompletionRequest::new("claude-sonnet-4-5", ["Hi"]);
     let host = crate::providers::find("anthropic").expect("it is in the table").clone();
     let (model, base_url) = ("m".into(), String::new());
-    let target = Target { host, model, base_url, key: None, is_default_url: true, settings: HashMap::new() };
+    let target = Target { host, model, base_url, key: None, is_default_url: true, has_tokens: false, settings: HashMap::new() };
     let call = Call { request: &request, target: &target, stream: false, drop_unsupported: false };
     let answer = Anthropic.answer(body, &call).expect("an answer");
     // Through JSON, as another language would hold it.

@@ -20,6 +20,7 @@ fn target(model: &str, settings: &[(&'static str, &str)]) -> Target {
         base_url: "https://bedrock-runtime.us-east-1.amazonaws.com".to_owned(),
         key: None,
         is_default_url: true,
+        has_tokens: false,
         settings: settings.iter().map(|(name, value)| (*name, (*value).to_owned().into())).collect::<HashMap<_, _>>(),
     }
 }
@@ -82,6 +83,7 @@ fn the_region_comes_from_the_model_the_settings_or_the_address() {
     let given =
         Target { base_url: "http://127.0.0.1:1".to_owned(), is_default_url: false, ..target("m", &[("access_key_id", "A")]) };
     assert_eq!(address(&given).1, signed(""));
+    assert_eq!(address(&Target { has_tokens: true, ..other }).1, signed(""));
 }
 
 #[test]

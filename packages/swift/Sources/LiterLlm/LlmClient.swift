@@ -11,9 +11,12 @@
 public final class LlmClient: Sendable {
     private let native: NativeClient
 
-    /// A client configured in full, with what is put around its calls, asked in this order.
-    public init(config: ClientConfig, hooks: [any Hooks] = []) throws {
-        native = try translated { try NativeClient(config: config, hooks: hooks.map(Receiver.init)) }
+    /// A client configured in full, with what is put around its calls, asked in this order, and the program's own sources of tokens, by
+    /// provider.
+    public init(config: ClientConfig, hooks: [any Hooks] = [], tokenProviders: [String: TokenProvider] = [:]) throws {
+        native = try translated {
+            try NativeClient(config: config, hooks: hooks.map(Receiver.init), tokens: tokenProviders.mapValues(TokenSource.init))
+        }
     }
 
     /// A client with a key of its own; without one it comes from the provider's usual variable, such as `OPENAI_API_KEY`.

@@ -1090,15 +1090,16 @@ open class NativeClient: NativeClientProtocol, @unchecked Sendable {
         return try! rustCall { uniffi_literllm_uniffi_fn_clone_nativeclient(self.handle, $0) }
     }
     /**
-     * `hooks` are asked in their order.
+     * `hooks` are asked in their order, `tokens` by provider.
      */
-public convenience init(config: ClientConfig, hooks: [HookReceiver])throws  {
+public convenience init(config: ClientConfig, hooks: [HookReceiver], tokens: [String: TokenReceiver])throws  {
     let handle =
         try rustCallWithError(FfiConverterTypeNativeError_lift) {
         uniffiCallStatus in
     uniffi_literllm_uniffi_fn_constructor_nativeclient_new(
         FfiConverterTypeClientConfig_lower(config),
-        FfiConverterSequenceTypeHookReceiver.lower(hooks),uniffiCallStatus
+        FfiConverterSequenceTypeHookReceiver.lower(hooks),
+        FfiConverterDictionaryStringTypeTokenReceiver.lower(tokens),uniffiCallStatus
     )
 }
     self.init(unsafeFromHandle: handle)
@@ -1181,9 +1182,11 @@ func FfiConverterTypeNativeClient_lower(_ value: NativeClient) -> UInt64 {
 
 
 /**
- * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+ * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass; a token is then missing.
  */
 public protocol NativeHookCallProtocol: AnyObject, Sendable {
+
+    func answerAwsKeys(accessKeyId: String, secretAccessKey: String, sessionToken: String?, expiresAt: Double?)
 
     func answerChunks(chunks: [ChatCompletionChunk])
 
@@ -1193,11 +1196,16 @@ public protocol NativeHookCallProtocol: AnyObject, Sendable {
 
     func answerResponse(response: ChatCompletion)
 
+    /**
+     * `expires_at` is in seconds since 1970.
+     */
+    func answerToken(token: String, expiresAt: Double?)
+
     func pass()
 
 }
 /**
- * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+ * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass; a token is then missing.
  */
 open class NativeHookCall: NativeHookCallProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1252,6 +1260,18 @@ open class NativeHookCall: NativeHookCallProtocol, @unchecked Sendable {
 
 
 
+open func answerAwsKeys(accessKeyId: String, secretAccessKey: String, sessionToken: String?, expiresAt: Double?)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativehookcall_answer_aws_keys(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(accessKeyId),
+        FfiConverterString.lower(secretAccessKey),
+        FfiConverterOptionString.lower(sessionToken),
+        FfiConverterOptionDouble.lower(expiresAt),uniffiCallStatus
+    )
+}
+}
+
 open func answerChunks(chunks: [ChatCompletionChunk])  {try! rustCall() {
         uniffiCallStatus in
     uniffi_literllm_uniffi_fn_method_nativehookcall_answer_chunks(
@@ -1285,6 +1305,19 @@ open func answerResponse(response: ChatCompletion)  {try! rustCall() {
     uniffi_literllm_uniffi_fn_method_nativehookcall_answer_response(
             self.uniffiCloneHandle(),
         FfiConverterTypeChatCompletion_lower(response),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * `expires_at` is in seconds since 1970.
+     */
+open func answerToken(token: String, expiresAt: Double?)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativehookcall_answer_token(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(token),
+        FfiConverterOptionDouble.lower(expiresAt),uniffiCallStatus
     )
 }
 }
@@ -1340,6 +1373,216 @@ func FfiConverterTypeNativeHookCall_lift(_ handle: UInt64) throws -> NativeHookC
 #endif
 func FfiConverterTypeNativeHookCall_lower(_ value: NativeHookCall) -> UInt64 {
     return FfiConverterTypeNativeHookCall.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A source of a provider's tokens as the language has it.
+ */
+public protocol TokenReceiver: AnyObject, Sendable {
+
+    /**
+     * Takes a question and returns at once; `call` is answered later, from any thread, by a token, AWS's keys or an error.
+     */
+    func ask(call: NativeHookCall)
+
+}
+/**
+ * A source of a provider's tokens as the language has it.
+ */
+open class TokenReceiverImpl: TokenReceiver, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_literllm_uniffi_fn_clone_tokenreceiver(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_literllm_uniffi_fn_free_tokenreceiver(handle, $0) }
+    }
+
+
+
+
+    /**
+     * Takes a question and returns at once; `call` is answered later, from any thread, by a token, AWS's keys or an error.
+     */
+open func ask(call: NativeHookCall)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_tokenreceiver_ask(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeNativeHookCall_lower(call),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceTokenReceiver {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceTokenReceiver = UniffiVTableCallbackInterfaceTokenReceiver(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeTokenReceiver.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface TokenReceiver: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeTokenReceiver.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface TokenReceiver: handle missing in uniffiClone")
+            }
+        },
+        ask: { (
+            uniffiHandle: UInt64,
+            call: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeTokenReceiver.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return uniffiObj.ask(
+                     call: try FfiConverterTypeNativeHookCall_lift(call)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCall(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceTokenReceiver> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceTokenReceiver>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitTokenReceiver() {
+    uniffi_literllm_uniffi_fn_init_callback_vtable_tokenreceiver(UniffiCallbackInterfaceTokenReceiver.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeTokenReceiver: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<TokenReceiver>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = TokenReceiver
+
+    public static func lift(_ handle: UInt64) throws -> TokenReceiver {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return TokenReceiverImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: TokenReceiver) -> UInt64 {
+         if let rustImpl = value as? TokenReceiverImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> TokenReceiver {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: TokenReceiver, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeTokenReceiver_lift(_ handle: UInt64) throws -> TokenReceiver {
+    return try FfiConverterTypeTokenReceiver.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeTokenReceiver_lower(_ value: TokenReceiver) -> UInt64 {
+    return FfiConverterTypeTokenReceiver.lower(value)
 }
 
 
@@ -2087,6 +2330,32 @@ fileprivate struct FfiConverterDictionaryStringString: FfiConverterRustBuffer {
         return dict
     }
 }
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringTypeTokenReceiver: FfiConverterRustBuffer {
+    public static func write(_ value: [String: TokenReceiver], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterTypeTokenReceiver.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [String: TokenReceiver] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: TokenReceiver]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterTypeTokenReceiver.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
+    }
+}
 private let UNIFFI_RUST_FUTURE_POLL_READY: Int8 = 0
 private let UNIFFI_RUST_FUTURE_POLL_WAKE: Int8 = 1
 
@@ -2350,6 +2619,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_method_hookreceiver_ask() != 34765) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_aws_keys() != 48278) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks() != 11008) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -2362,14 +2634,21 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_response() != 22581) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_token() != 30297) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_literllm_uniffi_checksum_method_nativehookcall_pass() != 1831) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_literllm_uniffi_checksum_constructor_nativeclient_new() != 10041) {
+    if (uniffi_literllm_uniffi_checksum_method_tokenreceiver_ask() != 31662) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_constructor_nativeclient_new() != 36211) {
         return InitializationResult.apiChecksumMismatch
     }
 
     uniffiCallbackInitHookReceiver()
+    uniffiCallbackInitTokenReceiver()
     uniffiEnsureLiterllmInitialized()
     return InitializationResult.ok
 }()

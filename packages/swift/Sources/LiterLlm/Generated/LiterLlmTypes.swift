@@ -1703,9 +1703,9 @@ public struct ClientConfig: Equatable, Hashable, Codable {
      */
     public var settings: [String: [String: Secret]]
     /**
-     * A program's own sources of tokens, by provider.
+     * A program's own sources of tokens, by provider. In JSON a list of names: where the client is made, the program says who is asked.
      */
-    public var tokenProviders: [String: TokenProvider]
+    public var tokenProviders: [String: NoTokenProvider]
     /**
      * Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.
      */
@@ -1785,8 +1785,8 @@ public struct ClientConfig: Equatable, Hashable, Codable {
          * What providers need to be told beside key and address, by provider and name: `{"vertex_ai": {"project": "…"}}`.
          */settings: [String: [String: Secret]] = [:],
         /**
-         * A program's own sources of tokens, by provider.
-         */tokenProviders: [String: TokenProvider] = [:],
+         * A program's own sources of tokens, by provider. In JSON a list of names: where the client is made, the program says who is asked.
+         */tokenProviders: [String: NoTokenProvider] = [:],
         /**
          * Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.
          */keyPools: [String: [Secret]] = [:],
@@ -1874,7 +1874,7 @@ struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 apiKeys: FfiConverterDictionaryStringTypeSecret.read(from: &buf),
                 baseUrls: FfiConverterDictionaryStringString.read(from: &buf),
                 settings: FfiConverterDictionaryStringDictionaryStringTypeSecret.read(from: &buf),
-                tokenProviders: FfiConverterDictionaryStringTypeTokenProvider.read(from: &buf),
+                tokenProviders: FfiConverterDictionaryStringTypeNoTokenProvider.read(from: &buf),
                 keyPools: FfiConverterDictionaryStringSequenceTypeSecret.read(from: &buf),
                 limits: FfiConverterSequenceTypeLimit.read(from: &buf),
                 cache: FfiConverterOptionTypeCacheOptions.read(from: &buf),
@@ -1901,7 +1901,7 @@ struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterDictionaryStringTypeSecret.write(value.apiKeys, into: &buf)
         FfiConverterDictionaryStringString.write(value.baseUrls, into: &buf)
         FfiConverterDictionaryStringDictionaryStringTypeSecret.write(value.settings, into: &buf)
-        FfiConverterDictionaryStringTypeTokenProvider.write(value.tokenProviders, into: &buf)
+        FfiConverterDictionaryStringTypeNoTokenProvider.write(value.tokenProviders, into: &buf)
         FfiConverterDictionaryStringSequenceTypeSecret.write(value.keyPools, into: &buf)
         FfiConverterSequenceTypeLimit.write(value.limits, into: &buf)
         FfiConverterOptionTypeCacheOptions.write(value.cache, into: &buf)
@@ -5899,6 +5899,32 @@ fileprivate struct FfiConverterDictionaryStringDictionaryStringTypeSecret: FfiCo
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterDictionaryStringTypeNoTokenProvider: FfiConverterRustBuffer {
+    public static func write(_ value: [String: NoTokenProvider], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterTypeNoTokenProvider.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [String: NoTokenProvider] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: NoTokenProvider]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterTypeNoTokenProvider.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterDictionaryStringTypeSecret: FfiConverterRustBuffer {
     public static func write(_ value: [String: Secret], into buf: inout [UInt8]) {
         let len = Int32(value.count)
@@ -5916,32 +5942,6 @@ fileprivate struct FfiConverterDictionaryStringTypeSecret: FfiConverterRustBuffe
         for _ in 0..<len {
             let key = try FfiConverterString.read(from: &buf)
             let value = try FfiConverterTypeSecret.read(from: &buf)
-            dict[key] = value
-        }
-        return dict
-    }
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-fileprivate struct FfiConverterDictionaryStringTypeTokenProvider: FfiConverterRustBuffer {
-    public static func write(_ value: [String: TokenProvider], into buf: inout [UInt8]) {
-        let len = Int32(value.count)
-        writeInt(&buf, len)
-        for (key, value) in value {
-            FfiConverterString.write(key, into: &buf)
-            FfiConverterTypeTokenProvider.write(value, into: &buf)
-        }
-    }
-
-    public static func read(from buf: inout Incoming) throws -> [String: TokenProvider] {
-        let len: Int32 = try readInt(&buf)
-        var dict = [String: TokenProvider]()
-        dict.reserveCapacity(Int(len))
-        for _ in 0..<len {
-            let key = try FfiConverterString.read(from: &buf)
-            let value = try FfiConverterTypeTokenProvider.read(from: &buf)
             dict[key] = value
         }
         return dict
@@ -6229,6 +6229,46 @@ func FfiConverterTypeNoHooks_lower(_ value: NoHooks) -> RustBuffer {
 
 
 
+public typealias NoTokenProvider = String
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeNoTokenProvider: FfiConverter {
+    public static func read(from buf: inout Incoming) throws -> NoTokenProvider {
+        return try FfiConverterString.read(from: &buf)
+    }
+
+    public static func write(_ value: NoTokenProvider, into buf: inout [UInt8]) {
+        return FfiConverterString.write(value, into: &buf)
+    }
+
+    public static func lift(_ value: RustBuffer) throws -> NoTokenProvider {
+        return try FfiConverterString.lift(value)
+    }
+
+    public static func lower(_ value: NoTokenProvider) -> RustBuffer {
+        return FfiConverterString.lower(value)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeNoTokenProvider_lift(_ value: RustBuffer) throws -> NoTokenProvider {
+    return try FfiConverterTypeNoTokenProvider.lift(value)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeNoTokenProvider_lower(_ value: NoTokenProvider) -> RustBuffer {
+    return FfiConverterTypeNoTokenProvider.lower(value)
+}
+
+
+
 public typealias Role = String
 
 #if swift(>=5.8)
@@ -6425,46 +6465,6 @@ func FfiConverterTypeStr_lift(_ value: RustBuffer) throws -> Str {
 #endif
 func FfiConverterTypeStr_lower(_ value: Str) -> RustBuffer {
     return FfiConverterTypeStr.lower(value)
-}
-
-
-
-public typealias TokenProvider = String
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-struct FfiConverterTypeTokenProvider: FfiConverter {
-    public static func read(from buf: inout Incoming) throws -> TokenProvider {
-        return try FfiConverterString.read(from: &buf)
-    }
-
-    public static func write(_ value: TokenProvider, into buf: inout [UInt8]) {
-        return FfiConverterString.write(value, into: &buf)
-    }
-
-    public static func lift(_ value: RustBuffer) throws -> TokenProvider {
-        return try FfiConverterString.lift(value)
-    }
-
-    public static func lower(_ value: TokenProvider) -> RustBuffer {
-        return FfiConverterString.lower(value)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-func FfiConverterTypeTokenProvider_lift(_ value: RustBuffer) throws -> TokenProvider {
-    return try FfiConverterTypeTokenProvider.lift(value)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-func FfiConverterTypeTokenProvider_lower(_ value: TokenProvider) -> RustBuffer {
-    return FfiConverterTypeTokenProvider.lower(value)
 }
 
 

@@ -257,6 +257,13 @@ typedef void (*UniffiCallbackInterfaceHookReceiverMethod1)(uint64_t, RustBuffer,
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_TOKEN_RECEIVER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_TOKEN_RECEIVER_METHOD0
+typedef void (*UniffiCallbackInterfaceTokenReceiverMethod0)(uint64_t, uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_HOOK_RECEIVER
 #define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_HOOK_RECEIVER
 typedef struct UniffiVTableCallbackInterfaceHookReceiver {
@@ -265,6 +272,15 @@ typedef struct UniffiVTableCallbackInterfaceHookReceiver {
     UniffiCallbackInterfaceHookReceiverMethod0 _Nonnull stages;
     UniffiCallbackInterfaceHookReceiverMethod1 _Nonnull ask;
 } UniffiVTableCallbackInterfaceHookReceiver;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_TOKEN_RECEIVER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_TOKEN_RECEIVER
+typedef struct UniffiVTableCallbackInterfaceTokenReceiver {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceTokenReceiverMethod0 _Nonnull ask;
+} UniffiVTableCallbackInterfaceTokenReceiver;
 
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_NATIVECLIENT
@@ -279,7 +295,7 @@ void uniffi_literllm_uniffi_fn_free_nativeclient(uint64_t handle, RustCallStatus
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CONSTRUCTOR_NATIVECLIENT_NEW
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CONSTRUCTOR_NATIVECLIENT_NEW
-uint64_t uniffi_literllm_uniffi_fn_constructor_nativeclient_new(RustBuffer config, RustBuffer hooks, RustCallStatus *_Nonnull out_status
+uint64_t uniffi_literllm_uniffi_fn_constructor_nativeclient_new(RustBuffer config, RustBuffer hooks, RustBuffer tokens, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECLIENT_CALL
@@ -367,6 +383,11 @@ uint64_t uniffi_literllm_uniffi_fn_clone_nativehookcall(uint64_t handle, RustCal
 void uniffi_literllm_uniffi_fn_free_nativehookcall(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_AWS_KEYS
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_AWS_KEYS
+void uniffi_literllm_uniffi_fn_method_nativehookcall_answer_aws_keys(uint64_t ptr, RustBuffer access_key_id, RustBuffer secret_access_key, RustBuffer session_token, RustBuffer expires_at, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_CHUNKS
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_CHUNKS
 void uniffi_literllm_uniffi_fn_method_nativehookcall_answer_chunks(uint64_t ptr, RustBuffer chunks, RustCallStatus *_Nonnull out_status
@@ -387,9 +408,34 @@ void uniffi_literllm_uniffi_fn_method_nativehookcall_answer_request(uint64_t ptr
 void uniffi_literllm_uniffi_fn_method_nativehookcall_answer_response(uint64_t ptr, RustBuffer response, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_TOKEN
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_TOKEN
+void uniffi_literllm_uniffi_fn_method_nativehookcall_answer_token(uint64_t ptr, RustBuffer token, RustBuffer expires_at, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_PASS
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_PASS
 void uniffi_literllm_uniffi_fn_method_nativehookcall_pass(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_TOKENRECEIVER
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_TOKENRECEIVER
+uint64_t uniffi_literllm_uniffi_fn_clone_tokenreceiver(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_FREE_TOKENRECEIVER
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_FREE_TOKENRECEIVER
+void uniffi_literllm_uniffi_fn_free_tokenreceiver(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_INIT_CALLBACK_VTABLE_TOKENRECEIVER
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_INIT_CALLBACK_VTABLE_TOKENRECEIVER
+void uniffi_literllm_uniffi_fn_init_callback_vtable_tokenreceiver(const UniffiVTableCallbackInterfaceTokenReceiver* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_TOKENRECEIVER_ASK
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_TOKENRECEIVER_ASK
+void uniffi_literllm_uniffi_fn_method_tokenreceiver_ask(uint64_t ptr, uint64_t call, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_FUNC_CHUNK_FROM_JSON
@@ -844,6 +890,12 @@ uint16_t uniffi_literllm_uniffi_checksum_method_hookreceiver_ask(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVEHOOKCALL_ANSWER_AWS_KEYS
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVEHOOKCALL_ANSWER_AWS_KEYS
+uint16_t uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_aws_keys(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVEHOOKCALL_ANSWER_CHUNKS
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVEHOOKCALL_ANSWER_CHUNKS
 uint16_t uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks(void
@@ -868,9 +920,21 @@ uint16_t uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_response(v
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVEHOOKCALL_ANSWER_TOKEN
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVEHOOKCALL_ANSWER_TOKEN
+uint16_t uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_token(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVEHOOKCALL_PASS
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVEHOOKCALL_PASS
 uint16_t uniffi_literllm_uniffi_checksum_method_nativehookcall_pass(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_TOKENRECEIVER_ASK
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_TOKENRECEIVER_ASK
+uint16_t uniffi_literllm_uniffi_checksum_method_tokenreceiver_ask(void
 
 );
 #endif

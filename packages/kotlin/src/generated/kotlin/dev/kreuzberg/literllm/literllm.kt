@@ -2070,9 +2070,9 @@ data class ClientConfig (
     val `settings`: Map<kotlin.String, Map<kotlin.String, Secret>> = mapOf()
     ,
     /**
-     * A program's own sources of tokens, by provider.
+     * A program's own sources of tokens, by provider. In JSON a list of names: where the client is made, the program says who is asked.
      */
-    val `tokenProviders`: Map<kotlin.String, TokenProvider> = mapOf()
+    val `tokenProviders`: Map<kotlin.String, NoTokenProvider> = mapOf()
     ,
     /**
      * Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.
@@ -2167,7 +2167,7 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterMapStringTypeSecret.read(buf),
             FfiConverterMapStringString.read(buf),
             FfiConverterMapStringMapStringTypeSecret.read(buf),
-            FfiConverterMapStringTypeTokenProvider.read(buf),
+            FfiConverterMapStringTypeNoTokenProvider.read(buf),
             FfiConverterMapStringSequenceTypeSecret.read(buf),
             FfiConverterSequenceTypeLimit.read(buf),
             FfiConverterOptionalTypeCacheOptions.read(buf),
@@ -2194,7 +2194,7 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterMapStringTypeSecret.allocationSize(value.`apiKeys`) +
             FfiConverterMapStringString.allocationSize(value.`baseUrls`) +
             FfiConverterMapStringMapStringTypeSecret.allocationSize(value.`settings`) +
-            FfiConverterMapStringTypeTokenProvider.allocationSize(value.`tokenProviders`) +
+            FfiConverterMapStringTypeNoTokenProvider.allocationSize(value.`tokenProviders`) +
             FfiConverterMapStringSequenceTypeSecret.allocationSize(value.`keyPools`) +
             FfiConverterSequenceTypeLimit.allocationSize(value.`limits`) +
             FfiConverterOptionalTypeCacheOptions.allocationSize(value.`cache`) +
@@ -2220,7 +2220,7 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterMapStringTypeSecret.write(value.`apiKeys`, buf)
             FfiConverterMapStringString.write(value.`baseUrls`, buf)
             FfiConverterMapStringMapStringTypeSecret.write(value.`settings`, buf)
-            FfiConverterMapStringTypeTokenProvider.write(value.`tokenProviders`, buf)
+            FfiConverterMapStringTypeNoTokenProvider.write(value.`tokenProviders`, buf)
             FfiConverterMapStringSequenceTypeSecret.write(value.`keyPools`, buf)
             FfiConverterSequenceTypeLimit.write(value.`limits`, buf)
             FfiConverterOptionalTypeCacheOptions.write(value.`cache`, buf)
@@ -6091,6 +6091,45 @@ public object FfiConverterMapStringMapStringTypeSecret: FfiConverterRustBuffer<M
 /**
  * @suppress
  */
+public object FfiConverterMapStringTypeNoTokenProvider: FfiConverterRustBuffer<Map<kotlin.String, NoTokenProvider>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, NoTokenProvider> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, NoTokenProvider>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterTypeNoTokenProvider.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, NoTokenProvider>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterTypeNoTokenProvider.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, NoTokenProvider>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterTypeNoTokenProvider.write(v, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterMapStringTypeSecret: FfiConverterRustBuffer<Map<kotlin.String, Secret>> {
     override fun read(buf: ByteBuffer): Map<kotlin.String, Secret> {
         val len = buf.getInt()
@@ -6120,45 +6159,6 @@ public object FfiConverterMapStringTypeSecret: FfiConverterRustBuffer<Map<kotlin
         value.forEach { (k, v) ->
             FfiConverterString.write(k, buf)
             FfiConverterTypeSecret.write(v, buf)
-        }
-    }
-}
-
-
-
-
-/**
- * @suppress
- */
-public object FfiConverterMapStringTypeTokenProvider: FfiConverterRustBuffer<Map<kotlin.String, TokenProvider>> {
-    override fun read(buf: ByteBuffer): Map<kotlin.String, TokenProvider> {
-        val len = buf.getInt()
-        return buildMap<kotlin.String, TokenProvider>(len) {
-            repeat(len) {
-                val k = FfiConverterString.read(buf)
-                val v = FfiConverterTypeTokenProvider.read(buf)
-                this[k] = v
-            }
-        }
-    }
-
-    override fun allocationSize(value: Map<kotlin.String, TokenProvider>): ULong {
-        val spaceForMapSize = 4UL
-        val spaceForChildren = value.map { (k, v) ->
-            FfiConverterString.allocationSize(k) +
-            FfiConverterTypeTokenProvider.allocationSize(v)
-        }.sum()
-        return spaceForMapSize + spaceForChildren
-    }
-
-    override fun write(value: Map<kotlin.String, TokenProvider>, buf: ByteBuffer) {
-        buf.putInt(value.size)
-        // The parens on `(k, v)` here ensure we're calling the right method,
-        // which is important for compatibility with older android devices.
-        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
-        value.forEach { (k, v) ->
-            FfiConverterString.write(k, buf)
-            FfiConverterTypeTokenProvider.write(v, buf)
         }
     }
 }
@@ -6200,6 +6200,11 @@ public typealias FfiConverterTypeNoHooks = FfiConverterString
 
 
 
+public typealias NoTokenProvider = kotlin.String
+public typealias FfiConverterTypeNoTokenProvider = FfiConverterString
+
+
+
 public typealias Role = kotlin.String
 public typealias FfiConverterTypeRole = FfiConverterString
 
@@ -6222,8 +6227,3 @@ public typealias FfiConverterTypeStop = FfiConverterSequenceString
 
 public typealias Str = kotlin.String
 public typealias FfiConverterTypeStr = FfiConverterString
-
-
-
-public typealias TokenProvider = kotlin.String
-public typealias FfiConverterTypeTokenProvider = FfiConverterString

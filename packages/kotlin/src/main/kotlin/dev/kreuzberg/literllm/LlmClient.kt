@@ -21,7 +21,11 @@ import kotlinx.coroutines.CancellationException
  * }
  * ```
  */
-public class LlmClient @JvmOverloads constructor(config: ClientConfig, hooks: List<Hooks> = listOf()) : AutoCloseable {
+public class LlmClient @JvmOverloads constructor(
+    config: ClientConfig,
+    hooks: List<Hooks> = listOf(),
+    tokenProviders: Map<String, TokenProvider> = mapOf(),
+) : AutoCloseable {
     /**
      * A client with a key of its own; where [apiKey] is null it comes from the provider's usual variable, such as `OPENAI_API_KEY`.
      *
@@ -33,7 +37,7 @@ public class LlmClient @JvmOverloads constructor(config: ClientConfig, hooks: Li
 
     private val native: NativeClient = run {
         Callbacks
-        translated { NativeClient(config, hooks.map(::Receiver)) }
+        translated { NativeClient(config, hooks.map(::Receiver), tokenProviders.mapValues { TokenSource(it.value) }) }
     }
 
     /** Asks for a whole answer. Cancelling the coroutine closes the connection. */
@@ -65,11 +69,16 @@ public class LlmClient @JvmOverloads constructor(config: ClientConfig, hooks: Li
         @Throws(LlmException::class)
         public fun fromJson(config: String): LlmClient = LlmClient(ClientConfig.fromJson(config))
 
-        /** As [fromJson], with hooks that may block, for Java. */
+        /** As [fromJson], with hooks and sources of tokens that may block, for Java. */
         @JvmStatic
+        @JvmOverloads
         @Throws(LlmException::class)
-        public fun fromJson(config: String, hooks: List<BlockingHooks>): LlmClient =
-            LlmClient(ClientConfig.fromJson(config), hooks.map(::FromBlocking))
+        public fun fromJson(
+            config: String,
+            hooks: List<BlockingHooks>,
+            tokenProviders: Map<String, BlockingTokenProvider> = mapOf(),
+        ): LlmClient =
+            LlmClient(ClientConfig.fromJson(config), hooks.map(::FromBlocking), tokenProviders.mapValues { BlockingTokens(it.value) })
     }
 }
 

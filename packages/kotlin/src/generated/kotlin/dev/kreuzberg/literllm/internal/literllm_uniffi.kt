@@ -687,6 +687,9 @@ internal interface UniffiCallbackInterfaceHookReceiverMethod0 : com.sun.jna.Call
 internal interface UniffiCallbackInterfaceHookReceiverMethod1 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceTokenReceiverMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "stages", "ask")
 internal open class UniffiVTableCallbackInterfaceHookReceiver(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
@@ -705,6 +708,25 @@ internal open class UniffiVTableCallbackInterfaceHookReceiver(
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `stages` = other.`stages`
+        `ask` = other.`ask`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "ask")
+internal open class UniffiVTableCallbackInterfaceTokenReceiver(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `ask`: UniffiCallbackInterfaceTokenReceiverMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `ask`: UniffiCallbackInterfaceTokenReceiverMethod0? = null,
+    ): UniffiVTableCallbackInterfaceTokenReceiver(`uniffiFree`,`uniffiClone`,`ask`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceTokenReceiver) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
         `ask` = other.`ask`
     }
 
@@ -778,6 +800,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_hookreceiver_ask(
     ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_aws_keys(
+    ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks(
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_error(
@@ -786,7 +810,11 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_response(
     ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_token(
+    ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativehookcall_pass(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_tokenreceiver_ask(
     ): Int
     external fun uniffi_literllm_uniffi_checksum_constructor_nativeclient_new(
     ): Int
@@ -807,6 +835,7 @@ internal object UniffiLib {
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "literllm_uniffi"))
         uniffiCallbackInterfaceHookReceiver.register(this)
+        uniffiCallbackInterfaceTokenReceiver.register(this)
         dev.kreuzberg.literllm.uniffiEnsureInitialized()
 
     }
@@ -816,7 +845,7 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_literllm_uniffi_fn_free_nativeclient(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_literllm_uniffi_fn_constructor_nativeclient_new(`config`: RustBufferClientConfig.ByValue,`hooks`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_literllm_uniffi_fn_constructor_nativeclient_new(`config`: RustBufferClientConfig.ByValue,`hooks`: RustBuffer.ByValue,`tokens`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_literllm_uniffi_fn_method_nativeclient_call(`ptr`: Long,`request`: RustBufferChatCompletionRequest.ByValue,`options`: RustBufferRequestOptions.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -852,6 +881,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_literllm_uniffi_fn_free_nativehookcall(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_aws_keys(`ptr`: Long,`accessKeyId`: RustBuffer.ByValue,`secretAccessKey`: RustBuffer.ByValue,`sessionToken`: RustBuffer.ByValue,`expiresAt`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_chunks(`ptr`: Long,`chunks`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(`ptr`: Long,`kind`: RustBufferErrorKind.ByValue,`message`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -860,7 +891,17 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_response(`ptr`: Long,`response`: RustBufferChatCompletion.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_token(`ptr`: Long,`token`: RustBuffer.ByValue,`expiresAt`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_literllm_uniffi_fn_method_nativehookcall_pass(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_clone_tokenreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_literllm_uniffi_fn_free_tokenreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_init_callback_vtable_tokenreceiver(`vtable`: UniffiVTableCallbackInterfaceTokenReceiver,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_tokenreceiver_ask(`ptr`: Long,`call`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_literllm_uniffi_fn_func_chunk_from_json(`json`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): RustBufferChatCompletionChunk.ByValue
@@ -1071,6 +1112,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_method_hookreceiver_ask() and 0xFFFF) != 34765) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_aws_keys() and 0xFFFF) != 48278) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks() and 0xFFFF) != 11008) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1083,10 +1127,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_response() and 0xFFFF) != 22581) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_token() and 0xFFFF) != 30297) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_pass() and 0xFFFF) != 1831) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_literllm_uniffi_checksum_constructor_nativeclient_new() and 0xFFFF) != 10041) {
+    if ((lib.uniffi_literllm_uniffi_checksum_method_tokenreceiver_ask() and 0xFFFF) != 31662) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_constructor_nativeclient_new() and 0xFFFF) != 36211) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -2402,16 +2452,17 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
         this.cleanable = null
     }
     /**
-     * `hooks` are asked in their order.
+     * `hooks` are asked in their order, `tokens` by provider.
      */
-    constructor(`config`: ClientConfig, `hooks`: List<HookReceiver>) :
+    constructor(`config`: ClientConfig, `hooks`: List<HookReceiver>, `tokens`: Map<kotlin.String, TokenReceiver>) :
         this(UniffiWithHandle,
     uniffiRustCallWithError(NativeException) { _status ->
     UniffiLib.uniffi_literllm_uniffi_fn_constructor_nativeclient_new(
 
 
         FfiConverterTypeClientConfig.lower(`config`),
-        FfiConverterSequenceTypeHookReceiver.lower(`hooks`),_status)
+        FfiConverterSequenceTypeHookReceiver.lower(`hooks`),
+        FfiConverterMapStringTypeTokenReceiver.lower(`tokens`),_status)
 }
     )
 
@@ -2644,9 +2695,11 @@ public object FfiConverterTypeNativeClient: FfiConverter<NativeClient, Long> {
 
 
 /**
- * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+ * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass; a token is then missing.
  */
 public interface NativeHookCallInterface {
+
+    fun `answerAwsKeys`(`accessKeyId`: kotlin.String, `secretAccessKey`: kotlin.String, `sessionToken`: kotlin.String?, `expiresAt`: kotlin.Double?)
 
     fun `answerChunks`(`chunks`: List<ChatCompletionChunk>)
 
@@ -2656,13 +2709,18 @@ public interface NativeHookCallInterface {
 
     fun `answerResponse`(`response`: ChatCompletion)
 
+    /**
+     * `expires_at` is in seconds since 1970.
+     */
+    fun `answerToken`(`token`: kotlin.String, `expiresAt`: kotlin.Double?)
+
     fun `pass`()
 
     companion object
 }
 
 /**
- * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass.
+ * A question that waits for its answer: the first one counts. Dropped unanswered, it lets the call pass; a token is then missing.
  */
 open class NativeHookCall: Disposable, AutoCloseable, NativeHookCallInterface
 {
@@ -2765,6 +2823,22 @@ open class NativeHookCall: Disposable, AutoCloseable, NativeHookCallInterface
         }
     }
 
+    override fun `answerAwsKeys`(`accessKeyId`: kotlin.String, `secretAccessKey`: kotlin.String, `sessionToken`: kotlin.String?, `expiresAt`: kotlin.Double?)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativehookcall_answer_aws_keys(
+        it,
+
+        FfiConverterString.lower(`accessKeyId`),
+        FfiConverterString.lower(`secretAccessKey`),
+        FfiConverterOptionalString.lower(`sessionToken`),
+        FfiConverterOptionalDouble.lower(`expiresAt`),_status)
+}
+    }
+
+
+
     override fun `answerChunks`(`chunks`: List<ChatCompletionChunk>)
         =
     callWithHandle {
@@ -2818,6 +2892,23 @@ open class NativeHookCall: Disposable, AutoCloseable, NativeHookCallInterface
 
 
 
+
+    /**
+     * `expires_at` is in seconds since 1970.
+     */override fun `answerToken`(`token`: kotlin.String, `expiresAt`: kotlin.Double?)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativehookcall_answer_token(
+        it,
+
+        FfiConverterString.lower(`token`),
+        FfiConverterOptionalDouble.lower(`expiresAt`),_status)
+}
+    }
+
+
+
     override fun `pass`()
         =
     callWithHandle {
@@ -2864,6 +2955,329 @@ public object FfiConverterTypeNativeHookCall: FfiConverter<NativeHookCall, Long>
     override fun allocationSize(value: NativeHookCall) = 8UL
 
     override fun write(value: NativeHookCall, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A source of a provider's tokens as the language has it.
+ */
+public interface TokenReceiver {
+
+    /**
+     * Takes a question and returns at once; `call` is answered later, from any thread, by a token, AWS's keys or an error.
+     */
+    fun `ask`(`call`: NativeHookCall)
+
+    companion object
+}
+
+/**
+ * A source of a provider's tokens as the language has it.
+ */
+open class TokenReceiverImpl: Disposable, AutoCloseable, TokenReceiver
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_literllm_uniffi_fn_free_tokenreceiver(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_literllm_uniffi_fn_clone_tokenreceiver(handle, status)
+        }
+    }
+
+
+    /**
+     * Takes a question and returns at once; `call` is answered later, from any thread, by a token, AWS's keys or an error.
+     */override fun `ask`(`call`: NativeHookCall)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_tokenreceiver_ask(
+        it,
+
+        FfiConverterTypeNativeHookCall.lower(`call`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceTokenReceiver {
+    internal object `ask`: UniffiCallbackInterfaceTokenReceiverMethod0 {
+        override fun callback(`uniffiHandle`: Long,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeTokenReceiver.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`ask`(
+                    FfiConverterTypeNativeHookCall.lift(`call`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeTokenReceiver.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeTokenReceiver.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceTokenReceiver.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `ask`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_literllm_uniffi_fn_init_callback_vtable_tokenreceiver(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTokenReceiver: FfiConverter<TokenReceiver, Long> {
+    internal val handleMap = UniffiHandleMap<TokenReceiver>()
+
+    override fun lower(value: TokenReceiver): Long {
+        if (value is TokenReceiverImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): TokenReceiver {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return TokenReceiverImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): TokenReceiver {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: TokenReceiver) = 8UL
+
+    override fun write(value: TokenReceiver, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -3584,6 +3998,45 @@ public object FfiConverterMapStringString: FfiConverterRustBuffer<Map<kotlin.Str
         value.forEach { (k, v) ->
             FfiConverterString.write(k, buf)
             FfiConverterString.write(v, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterMapStringTypeTokenReceiver: FfiConverterRustBuffer<Map<kotlin.String, TokenReceiver>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, TokenReceiver> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, TokenReceiver>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterTypeTokenReceiver.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, TokenReceiver>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterTypeTokenReceiver.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, TokenReceiver>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterTypeTokenReceiver.write(v, buf)
         }
     }
 }
