@@ -1,15 +1,33 @@
 //! One call: asked for whole or as a stream, cancelled by whoever holds it.
 
-use std::future::Future;
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use literllm::{
     ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Client, Error, ErrorKind, RequestOptions, StreamHandle, runtime,
 };
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
+use uniffi::Lower;
 
-use crate::NativeError;
+use crate::{ErrorDetails, NativeError, UniFfiTag};
+
+/// Takes the batches of a stream, each asked for by `request_next`, on a thread of the engine. It returns at once and throws nothing.
+///
+/// A lone chunk is to be seen as soon as it has come, and on the JVM every structure that crosses and every further crossing cost a part of
+/// that time; so a batch comes by its address, in one call.
+#[uniffi::export(foreign)]
+pub trait BatchReceiver: Send + Sync + std::fmt::Debug {
+    /// All chunks that were there, at least one; none after the last one. At `address` lie `length` bytes, the list as lists cross, borrowed
+    /// for the length of this call.
+    fn take(&self, address: u64, length: u64);
+
+    /// The stream has failed.
+    fn fail(&self, error: ErrorDetails);
+}
 
 /// A call to a model. Dropping the last reference closes its connection.
 #[derive(Debug, uniffi::Object)]
@@ -19,11 +37,13 @@ pub struct NativeCall {
     options: RequestOptions,
     stream: OnceCell<Result<StreamHandle, Error>>,
     cancelled: watch::Sender<bool>,
+    receiver: OnceLock<Arc<dyn BatchReceiver>>,
 }
 
 impl NativeCall {
     pub(crate) fn new(client: Client, request: ChatCompletionRequest, options: RequestOptions) -> Arc<Self> {
-        Arc::new(Self { client, request, options, stream: OnceCell::new(), cancelled: watch::Sender::new(false) })
+        let cancelled = watch::Sender::new(false);
+        Arc::new(Self { client, request, options, stream: OnceCell::new(), cancelled, receiver: OnceLock::new() })
     }
 
     /// Asks for the whole answer, until cancelled.
@@ -54,6 +74,14 @@ impl NativeCall {
         self.started().await?.next_batch().await.unwrap_or_else(|| Ok(Vec::new()))
     }
 
+    /// A batch as lists cross.
+    async fn lowered_batch(&self) -> Result<Vec<u8>, Error> {
+        let batch = self.batch().await?;
+        let mut bytes = Vec::new();
+        <Vec<ChatCompletionChunk> as Lower<UniFfiTag>>::write(batch, &mut bytes);
+        Ok(bytes)
+    }
+
     async fn so_far(&self) -> ChatCompletion {
         match self.stream.get() {
             Some(Ok(stream)) => stream.completion().await,
@@ -69,9 +97,21 @@ impl NativeCall {
         on_runtime(async move { self.whole().await }).await
     }
 
-    /// All chunks that are there, at least one; none after the last one. The first wait starts the stream.
-    pub async fn next_batch(self: Arc<Self>) -> Result<Vec<ChatCompletionChunk>, NativeError> {
-        on_runtime(async move { self.batch().await }).await
+    /// Names who takes the batches; once, and before the first is asked for.
+    pub fn deliver_to(&self, receiver: Arc<dyn BatchReceiver>) {
+        self.receiver.set(receiver).expect("a call has one receiver");
+    }
+
+    /// Asks for the next batch: the receiver is called once for it, whatever happens. The first one starts the stream.
+    pub fn request_next(self: Arc<Self>) {
+        runtime::shared().spawn(async move {
+            let batch = guarded(self.lowered_batch()).await;
+            let receiver = self.receiver.get().expect("the receiver is named before a batch is asked for");
+            match batch {
+                Ok(bytes) => receiver.take(bytes.as_ptr().expose_provenance() as u64, bytes.len() as u64),
+                Err(error) => receiver.fail(ErrorDetails::from(&error)),
+            }
+        });
     }
 
     /// As `chat`, for a thread that may block.
@@ -79,7 +119,7 @@ impl NativeCall {
         Ok(runtime::shared().block_on(self.whole())?)
     }
 
-    /// As `next_batch`, for a thread that may block.
+    /// All chunks that are there, at least one; none after the last one. The first wait starts the stream. For a thread that may block.
     pub fn next_batch_blocking(&self) -> Result<Vec<ChatCompletionChunk>, NativeError> {
         Ok(runtime::shared().block_on(self.batch())?)
     }
@@ -108,9 +148,16 @@ async fn on_runtime<T: Send + 'static>(work: impl Future<Output = Result<T, Erro
     let mut task = Abort(runtime::shared().spawn(work));
     match (&mut task.0).await {
         Ok(result) => Ok(result?),
-        Err(error) if error.is_panic() => Err(Error::new(ErrorKind::Panic, panic_message(error.into_panic().as_ref())).into()),
+        Err(error) if error.is_panic() => Err(panic_error(&*error.into_panic()).into()),
         Err(_) => Err(cancelled_error().into()),
     }
+}
+
+/// The work, with a panic in it as an error.
+async fn guarded<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut work = pin!(work);
+    let guard = |panic: Box<dyn std::any::Any + Send>| Poll::Ready(Err(panic_error(&*panic)));
+    poll_fn(|cx| catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))).unwrap_or_else(guard)).await
 }
 
 struct Abort<T>(JoinHandle<T>);
@@ -125,7 +172,7 @@ fn cancelled_error() -> Error {
     Error::new(ErrorKind::Cancelled, "the caller cancelled the call")
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the engine panicked, which is a bug: {}", text.unwrap_or("no message"))
+    Error::new(ErrorKind::Panic, format!("the engine panicked, which is a bug: {}", text.unwrap_or("no message")))
 }

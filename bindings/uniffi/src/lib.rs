@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use literllm::{ChatCompletionRequest, Client, ClientConfig, RequestOptions};
 
-pub use call::NativeCall;
+pub use call::{BatchReceiver, NativeCall};
 pub use failure::{ErrorDetails, NativeError};
 pub use hooks::{HookEvent, HookReceiver, HookStage, NativeHookCall, TokenReceiver};
 
@@ -44,7 +44,7 @@ impl NativeClient {
         Ok(Self(Client::new(config)?))
     }
 
-    /// A call that has not begun: wait for it with `chat` or with `next_batch`.
+    /// A call that has not begun: wait for it with `chat`, or ask for its chunks with `request_next`.
     pub fn call(&self, request: ChatCompletionRequest, options: RequestOptions) -> Arc<NativeCall> {
         NativeCall::new(self.0.clone(), request, options)
     }

@@ -55,12 +55,14 @@ public struct ChatStream: AsyncSequence, Sendable {
 /// Holds what one crossing brought, and closes the call when nobody iterates it any more.
 private final class Reader: @unchecked Sendable {
     private let call: NativeCall
+    private let batches: Batches
     private var batch: [ChatCompletionChunk] = []
     private var at = 0
     private var ended = false
 
     init(_ call: NativeCall) {
         self.call = call
+        batches = Batches(call)
     }
 
     deinit {
@@ -77,7 +79,7 @@ private final class Reader: @unchecked Sendable {
     func fill() async throws -> ChatCompletionChunk? {
         if ended { return nil }
         do {
-            batch = try await cancellable(call) { try await $0.nextBatch() }
+            batch = try await cancellable(call) { [batches] _ in try await batches.next() }
         } catch {
             ended = true
             batch = []

@@ -534,6 +534,268 @@ fileprivate struct FfiConverterString: FfiConverter {
 
 
 /**
+ * Takes the batches of a stream, each asked for by `request_next`, on a thread of the engine. It returns at once and throws nothing.
+ *
+ * A lone chunk is to be seen as soon as it has come, and on the JVM every structure that crosses and every further crossing cost a part of
+ * that time; so a batch comes by its address, in one call.
+ */
+public protocol BatchReceiver: AnyObject, Sendable {
+
+    /**
+     * All chunks that were there, at least one; none after the last one. At `address` lie `length` bytes, the list as lists cross, borrowed
+     * for the length of this call.
+     */
+    func take(address: UInt64, length: UInt64)
+
+    /**
+     * The stream has failed.
+     */
+    func fail(error: ErrorDetails)
+
+}
+/**
+ * Takes the batches of a stream, each asked for by `request_next`, on a thread of the engine. It returns at once and throws nothing.
+ *
+ * A lone chunk is to be seen as soon as it has come, and on the JVM every structure that crosses and every further crossing cost a part of
+ * that time; so a batch comes by its address, in one call.
+ */
+open class BatchReceiverImpl: BatchReceiver, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_literllm_uniffi_fn_clone_batchreceiver(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_literllm_uniffi_fn_free_batchreceiver(handle, $0) }
+    }
+
+
+
+
+    /**
+     * All chunks that were there, at least one; none after the last one. At `address` lie `length` bytes, the list as lists cross, borrowed
+     * for the length of this call.
+     */
+open func take(address: UInt64, length: UInt64)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_batchreceiver_take(
+            self.uniffiCloneHandle(),
+        FfiConverterUInt64.lower(address),
+        FfiConverterUInt64.lower(length),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The stream has failed.
+     */
+open func fail(error: ErrorDetails)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_batchreceiver_fail(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeErrorDetails_lower(error),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceBatchReceiver {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceBatchReceiver = UniffiVTableCallbackInterfaceBatchReceiver(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeBatchReceiver.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface BatchReceiver: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeBatchReceiver.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface BatchReceiver: handle missing in uniffiClone")
+            }
+        },
+        take: { (
+            uniffiHandle: UInt64,
+            address: UInt64,
+            length: UInt64,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBatchReceiver.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return uniffiObj.take(
+                     address: try FfiConverterUInt64.lift(address),
+                     length: try FfiConverterUInt64.lift(length)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCall(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn
+            )
+        },
+        fail: { (
+            uniffiHandle: UInt64,
+            error: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeBatchReceiver.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return uniffiObj.fail(
+                     error: try FfiConverterTypeErrorDetails_lift(error)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCall(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceBatchReceiver> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceBatchReceiver>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitBatchReceiver() {
+    uniffi_literllm_uniffi_fn_init_callback_vtable_batchreceiver(UniffiCallbackInterfaceBatchReceiver.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeBatchReceiver: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<BatchReceiver>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = BatchReceiver
+
+    public static func lift(_ handle: UInt64) throws -> BatchReceiver {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return BatchReceiverImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: BatchReceiver) -> UInt64 {
+         if let rustImpl = value as? BatchReceiverImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> BatchReceiver {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: BatchReceiver, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeBatchReceiver_lift(_ handle: UInt64) throws -> BatchReceiver {
+    return try FfiConverterTypeBatchReceiver.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeBatchReceiver_lower(_ value: BatchReceiver) -> UInt64 {
+    return FfiConverterTypeBatchReceiver.lower(value)
+}
+
+
+
+
+
+
+/**
  * Hooks as the language has them.
  */
 public protocol HookReceiver: AnyObject, Sendable {
@@ -816,14 +1078,19 @@ public protocol NativeCallProtocol: AnyObject, Sendable {
     func completionBlocking()  -> ChatCompletion
 
     /**
-     * All chunks that are there, at least one; none after the last one. The first wait starts the stream.
+     * Names who takes the batches; once, and before the first is asked for.
      */
-    func nextBatch() async throws  -> [ChatCompletionChunk]
+    func deliverTo(receiver: BatchReceiver)
 
     /**
-     * As `next_batch`, for a thread that may block.
+     * All chunks that are there, at least one; none after the last one. The first wait starts the stream. For a thread that may block.
      */
     func nextBatchBlocking() throws  -> [ChatCompletionChunk]
+
+    /**
+     * Asks for the next batch: the receiver is called once for it, whatever happens. The first one starts the stream.
+     */
+    func requestNext()
 
 }
 /**
@@ -956,26 +1223,19 @@ open func completionBlocking() -> ChatCompletion  {
 }
 
     /**
-     * All chunks that are there, at least one; none after the last one. The first wait starts the stream.
+     * Names who takes the batches; once, and before the first is asked for.
      */
-open func nextBatch()async throws  -> [ChatCompletionChunk]  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_literllm_uniffi_fn_method_nativecall_next_batch(
-                        self.uniffiCloneHandle()
-                )
-            },
-            pollFunc: ffi_literllm_uniffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_literllm_uniffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_literllm_uniffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterSequenceTypeChatCompletionChunk.lift,
-            errorHandler: FfiConverterTypeNativeError_lift
-        )
+open func deliverTo(receiver: BatchReceiver)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativecall_deliver_to(
+            self.uniffiCloneHandle(),
+        FfiConverterTypeBatchReceiver_lower(receiver),uniffiCallStatus
+    )
+}
 }
 
     /**
-     * As `next_batch`, for a thread that may block.
+     * All chunks that are there, at least one; none after the last one. The first wait starts the stream. For a thread that may block.
      */
 open func nextBatchBlocking()throws  -> [ChatCompletionChunk]  {
     return try  FfiConverterSequenceTypeChatCompletionChunk.lift(try rustCallWithError(FfiConverterTypeNativeError_lift) {
@@ -984,6 +1244,17 @@ open func nextBatchBlocking()throws  -> [ChatCompletionChunk]  {
             self.uniffiCloneHandle(),uniffiCallStatus
     )
 })
+}
+
+    /**
+     * Asks for the next batch: the receiver is called once for it, whatever happens. The first one starts the stream.
+     */
+open func requestNext()  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_nativecall_request_next(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+}
 }
 
 
@@ -1042,7 +1313,7 @@ func FfiConverterTypeNativeCall_lower(_ value: NativeCall) -> UInt64 {
 public protocol NativeClientProtocol: AnyObject, Sendable {
 
     /**
-     * A call that has not begun: wait for it with `chat` or with `next_batch`.
+     * A call that has not begun: wait for it with `chat`, or ask for its chunks with `request_next`.
      */
     func call(request: ChatCompletionRequest, options: RequestOptions)  -> NativeCall
 
@@ -1118,7 +1389,7 @@ public convenience init(config: ClientConfig, hooks: [HookReceiver], tokens: [St
 
 
     /**
-     * A call that has not begun: wait for it with `chat` or with `next_batch`.
+     * A call that has not begun: wait for it with `chat`, or ask for its chunks with `request_next`.
      */
 open func call(request: ChatCompletionRequest, options: RequestOptions) -> NativeCall  {
     return try!  FfiConverterTypeNativeCall_lift(try! rustCall() {
@@ -2589,7 +2860,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_func_request_to_json() != 17645) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_literllm_uniffi_checksum_method_nativeclient_call() != 46431) {
+    if (uniffi_literllm_uniffi_checksum_method_nativeclient_call() != 62580) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_batchreceiver_take() != 10575) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_batchreceiver_fail() != 38744) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_literllm_uniffi_checksum_method_nativecall_cancel() != 27066) {
@@ -2607,10 +2884,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_method_nativecall_completion_blocking() != 26631) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_literllm_uniffi_checksum_method_nativecall_next_batch() != 34454) {
+    if (uniffi_literllm_uniffi_checksum_method_nativecall_deliver_to() != 47728) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking() != 38650) {
+    if (uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking() != 44740) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_literllm_uniffi_checksum_method_nativecall_request_next() != 4004) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_literllm_uniffi_checksum_method_hookreceiver_stages() != 5972) {
@@ -2647,6 +2927,7 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
 
+    uniffiCallbackInitBatchReceiver()
     uniffiCallbackInitHookReceiver()
     uniffiCallbackInitTokenReceiver()
     uniffiEnsureLiterllmInitialized()

@@ -243,6 +243,20 @@ typedef void (*UniffiForeignFutureCompleteVoid)(uint64_t, UniffiForeignFutureRes
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_RECEIVER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_RECEIVER_METHOD0
+typedef void (*UniffiCallbackInterfaceBatchReceiverMethod0)(uint64_t, uint64_t, uint64_t, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_RECEIVER_METHOD1
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_RECEIVER_METHOD1
+typedef void (*UniffiCallbackInterfaceBatchReceiverMethod1)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_HOOK_RECEIVER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_HOOK_RECEIVER_METHOD0
 typedef void (*UniffiCallbackInterfaceHookReceiverMethod0)(uint64_t, RustBuffer* _Nonnull,
@@ -262,6 +276,16 @@ typedef void (*UniffiCallbackInterfaceHookReceiverMethod1)(uint64_t, RustBuffer,
 typedef void (*UniffiCallbackInterfaceTokenReceiverMethod0)(uint64_t, uint64_t, void* _Nonnull,
         RustCallStatus *_Nonnull uniffiCallStatus
     );
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BATCH_RECEIVER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_BATCH_RECEIVER
+typedef struct UniffiVTableCallbackInterfaceBatchReceiver {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceBatchReceiverMethod0 _Nonnull take;
+    UniffiCallbackInterfaceBatchReceiverMethod1 _Nonnull fail;
+} UniffiVTableCallbackInterfaceBatchReceiver;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_HOOK_RECEIVER
@@ -303,6 +327,31 @@ uint64_t uniffi_literllm_uniffi_fn_constructor_nativeclient_new(RustBuffer confi
 uint64_t uniffi_literllm_uniffi_fn_method_nativeclient_call(uint64_t ptr, RustBuffer request, RustBuffer options, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_BATCHRECEIVER
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_BATCHRECEIVER
+uint64_t uniffi_literllm_uniffi_fn_clone_batchreceiver(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_FREE_BATCHRECEIVER
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_FREE_BATCHRECEIVER
+void uniffi_literllm_uniffi_fn_free_batchreceiver(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_INIT_CALLBACK_VTABLE_BATCHRECEIVER
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_INIT_CALLBACK_VTABLE_BATCHRECEIVER
+void uniffi_literllm_uniffi_fn_init_callback_vtable_batchreceiver(const UniffiVTableCallbackInterfaceBatchReceiver* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_BATCHRECEIVER_TAKE
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_BATCHRECEIVER_TAKE
+void uniffi_literllm_uniffi_fn_method_batchreceiver_take(uint64_t ptr, uint64_t address, uint64_t length, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_BATCHRECEIVER_FAIL
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_BATCHRECEIVER_FAIL
+void uniffi_literllm_uniffi_fn_method_batchreceiver_fail(uint64_t ptr, RustBuffer error, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_NATIVECALL
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_NATIVECALL
 uint64_t uniffi_literllm_uniffi_fn_clone_nativecall(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -338,14 +387,19 @@ uint64_t uniffi_literllm_uniffi_fn_method_nativecall_completion(uint64_t ptr
 RustBuffer uniffi_literllm_uniffi_fn_method_nativecall_completion_blocking(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECALL_NEXT_BATCH
-#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECALL_NEXT_BATCH
-uint64_t uniffi_literllm_uniffi_fn_method_nativecall_next_batch(uint64_t ptr
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECALL_DELIVER_TO
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECALL_DELIVER_TO
+void uniffi_literllm_uniffi_fn_method_nativecall_deliver_to(uint64_t ptr, uint64_t receiver, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECALL_NEXT_BATCH_BLOCKING
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECALL_NEXT_BATCH_BLOCKING
 RustBuffer uniffi_literllm_uniffi_fn_method_nativecall_next_batch_blocking(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECALL_REQUEST_NEXT
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVECALL_REQUEST_NEXT
+void uniffi_literllm_uniffi_fn_method_nativecall_request_next(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_HOOKRECEIVER
@@ -836,6 +890,18 @@ uint16_t uniffi_literllm_uniffi_checksum_method_nativeclient_call(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_BATCHRECEIVER_TAKE
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_BATCHRECEIVER_TAKE
+uint16_t uniffi_literllm_uniffi_checksum_method_batchreceiver_take(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_BATCHRECEIVER_FAIL
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_BATCHRECEIVER_FAIL
+uint16_t uniffi_literllm_uniffi_checksum_method_batchreceiver_fail(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_CANCEL
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_CANCEL
 uint16_t uniffi_literllm_uniffi_checksum_method_nativecall_cancel(void
@@ -866,15 +932,21 @@ uint16_t uniffi_literllm_uniffi_checksum_method_nativecall_completion_blocking(v
 
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_NEXT_BATCH
-#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_NEXT_BATCH
-uint16_t uniffi_literllm_uniffi_checksum_method_nativecall_next_batch(void
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_DELIVER_TO
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_DELIVER_TO
+uint16_t uniffi_literllm_uniffi_checksum_method_nativecall_deliver_to(void
 
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_NEXT_BATCH_BLOCKING
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_NEXT_BATCH_BLOCKING
 uint16_t uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_REQUEST_NEXT
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_REQUEST_NEXT
+uint16_t uniffi_literllm_uniffi_checksum_method_nativecall_request_next(void
 
 );
 #endif

@@ -310,8 +310,15 @@ private inline fun <U> uniffiRustCall(callback: (UniffiRustCallStatus) -> U): U 
     return uniffiRustCallWithError(UniffiNullRustCallStatusErrorHandler, callback)
 }
 
+internal fun uniffiReport(at: Pointer, code: Byte, error: RustBuffer.ByValue) {
+    val status = Structure.newInstance(UniffiRustCallStatus::class.java, at)
+    status.code = code
+    status.error_buf = error
+    status.write()
+}
+
 internal inline fun<T> uniffiTraitInterfaceCall(
-    callStatus: UniffiRustCallStatus,
+    callStatus: Pointer,
     makeCall: () -> T,
     writeReturn: (T) -> Unit,
 ) {
@@ -319,13 +326,12 @@ internal inline fun<T> uniffiTraitInterfaceCall(
         writeReturn(makeCall())
     } catch(e: kotlin.Exception) {
         val err = try { e.stackTraceToString() } catch(_: Throwable) { "" }
-        callStatus.code = UNIFFI_CALL_UNEXPECTED_ERROR
-        callStatus.error_buf = FfiConverterString.lower(err)
+        uniffiReport(callStatus, UNIFFI_CALL_UNEXPECTED_ERROR, FfiConverterString.lower(err))
     }
 }
 
 internal inline fun<T, reified E: Throwable> uniffiTraitInterfaceCallWithError(
-    callStatus: UniffiRustCallStatus,
+    callStatus: Pointer,
     makeCall: () -> T,
     writeReturn: (T) -> Unit,
     lowerError: (E) -> RustBuffer.ByValue
@@ -334,12 +340,10 @@ internal inline fun<T, reified E: Throwable> uniffiTraitInterfaceCallWithError(
         writeReturn(makeCall())
     } catch(e: kotlin.Exception) {
         if (e is E) {
-            callStatus.code = UNIFFI_CALL_ERROR
-            callStatus.error_buf = lowerError(e)
+            uniffiReport(callStatus, UNIFFI_CALL_ERROR, lowerError(e))
         } else {
             val err = try { e.stackTraceToString() } catch(_: Throwable) { "" }
-            callStatus.code = UNIFFI_CALL_UNEXPECTED_ERROR
-            callStatus.error_buf = FfiConverterString.lower(err)
+            uniffiReport(callStatus, UNIFFI_CALL_UNEXPECTED_ERROR, FfiConverterString.lower(err))
         }
     }
 }

@@ -39,8 +39,9 @@ internal class Last {
 private fun chunks(start: () -> NativeCall, last: Last): Flow<ChatCompletionChunk> = flow {
     val call = start()
     try {
+        val batches = Batches(call)
         while (true) {
-            val batch = translated { call.nextBatch() }
+            val batch = batches.next()
             if (batch.isEmpty()) break
             for (chunk in batch) emit(chunk)
         }

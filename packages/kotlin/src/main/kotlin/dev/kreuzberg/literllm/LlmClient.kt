@@ -6,6 +6,9 @@ import dev.kreuzberg.literllm.internal.NativeCall
 import dev.kreuzberg.literllm.internal.NativeClient
 import dev.kreuzberg.literllm.internal.uniffiRustFutureContinuationCallbackImpl
 import kotlinx.coroutines.CancellationException
+import dev.kreuzberg.literllm.internal.uniffiCallbackInterfaceBatchReceiver as ToBatches
+import dev.kreuzberg.literllm.internal.uniffiCallbackInterfaceHookReceiver as ToHooks
+import dev.kreuzberg.literllm.internal.uniffiCallbackInterfaceTokenReceiver as ToTokens
 
 /**
  * Talks to every provider: name `provider/model` in a request, and the answer comes as OpenAI's chunks.
@@ -89,7 +92,16 @@ public class LlmClient @JvmOverloads constructor(
 private object Callbacks {
     init {
         val threads = CallbackThreadInitializer(true, false, "literllm")
-        Native.setCallbackThreadInitializer(uniffiRustFutureContinuationCallbackImpl, threads)
+        listOf(
+            uniffiRustFutureContinuationCallbackImpl,
+            ToBatches.take,
+            ToBatches.fail,
+            ToBatches.uniffiFree,
+            ToHooks.ask,
+            ToHooks.uniffiFree,
+            ToTokens.ask,
+            ToTokens.uniffiFree,
+        ).forEach { Native.setCallbackThreadInitializer(it, threads) }
     }
 }
 

@@ -77,6 +77,15 @@ class HooksTest {
     }
 
     @Test
+    fun `stages that throw are told where the client is made`() {
+        val broken = object : Hooks {
+            override val stages: Set<HookStage> get() = error("out of order")
+        }
+        val error = assertThrows(Exception::class.java) { client(broken) }
+        assertTrue("out of order" in error.message!!, error.message)
+    }
+
+    @Test
     fun `an answer from elsewhere comes as a stream`() = runBlocking {
         val id = Mock.name()
         val kept = client().chat(request("text=kept answer"))

@@ -183,8 +183,11 @@ class StreamingTest {
         }
         streams(400)
         val before = resident()
-        streams(1000)
-        val grown = resident() - before
+        // The JVM's heap comes and goes by tens of megabytes; what leaks is there each time.
+        val grown = List(3) {
+            streams(1000)
+            resident() - before
+        }.min()
         assertTrue(grown < 50_000, "grew by $grown kB")
     }
 

@@ -342,8 +342,15 @@ private inline fun <U> uniffiRustCall(callback: (UniffiRustCallStatus) -> U): U 
     return uniffiRustCallWithError(UniffiNullRustCallStatusErrorHandler, callback)
 }
 
+internal fun uniffiReport(at: Pointer, code: Byte, error: RustBuffer.ByValue) {
+    val status = Structure.newInstance(UniffiRustCallStatus::class.java, at)
+    status.code = code
+    status.error_buf = error
+    status.write()
+}
+
 internal inline fun<T> uniffiTraitInterfaceCall(
-    callStatus: UniffiRustCallStatus,
+    callStatus: Pointer,
     makeCall: () -> T,
     writeReturn: (T) -> Unit,
 ) {
@@ -351,13 +358,12 @@ internal inline fun<T> uniffiTraitInterfaceCall(
         writeReturn(makeCall())
     } catch(e: kotlin.Exception) {
         val err = try { e.stackTraceToString() } catch(_: Throwable) { "" }
-        callStatus.code = UNIFFI_CALL_UNEXPECTED_ERROR
-        callStatus.error_buf = FfiConverterString.lower(err)
+        uniffiReport(callStatus, UNIFFI_CALL_UNEXPECTED_ERROR, FfiConverterString.lower(err))
     }
 }
 
 internal inline fun<T, reified E: Throwable> uniffiTraitInterfaceCallWithError(
-    callStatus: UniffiRustCallStatus,
+    callStatus: Pointer,
     makeCall: () -> T,
     writeReturn: (T) -> Unit,
     lowerError: (E) -> RustBuffer.ByValue
@@ -366,12 +372,10 @@ internal inline fun<T, reified E: Throwable> uniffiTraitInterfaceCallWithError(
         writeReturn(makeCall())
     } catch(e: kotlin.Exception) {
         if (e is E) {
-            callStatus.code = UNIFFI_CALL_ERROR
-            callStatus.error_buf = lowerError(e)
+            uniffiReport(callStatus, UNIFFI_CALL_ERROR, lowerError(e))
         } else {
             val err = try { e.stackTraceToString() } catch(_: Throwable) { "" }
-            callStatus.code = UNIFFI_CALL_UNEXPECTED_ERROR
-            callStatus.error_buf = FfiConverterString.lower(err)
+            uniffiReport(callStatus, UNIFFI_CALL_UNEXPECTED_ERROR, FfiConverterString.lower(err))
         }
     }
 }
@@ -681,14 +685,42 @@ internal open class UniffiForeignFutureResultVoid(
 internal interface UniffiForeignFutureCompleteVoid : com.sun.jna.Callback {
     fun callback(`callbackData`: Long,`result`: UniffiForeignFutureResultVoid.UniffiByValue,)
 }
+internal interface UniffiCallbackInterfaceBatchReceiverMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`address`: Long,`length`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,)
+}
+internal interface UniffiCallbackInterfaceBatchReceiverMethod1 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`error`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,)
+}
 internal interface UniffiCallbackInterfaceHookReceiverMethod0 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,)
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: Pointer,)
 }
 internal interface UniffiCallbackInterfaceHookReceiverMethod1 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+    fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,)
 }
 internal interface UniffiCallbackInterfaceTokenReceiverMethod0 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+    fun callback(`uniffiHandle`: Long,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,)
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "take", "fail")
+internal open class UniffiVTableCallbackInterfaceBatchReceiver(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `take`: UniffiCallbackInterfaceBatchReceiverMethod0? = null,
+    @JvmField internal var `fail`: UniffiCallbackInterfaceBatchReceiverMethod1? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `take`: UniffiCallbackInterfaceBatchReceiverMethod0? = null,
+        `fail`: UniffiCallbackInterfaceBatchReceiverMethod1? = null,
+    ): UniffiVTableCallbackInterfaceBatchReceiver(`uniffiFree`,`uniffiClone`,`take`,`fail`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceBatchReceiver) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `take` = other.`take`
+        `fail` = other.`fail`
+    }
+
 }
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "stages", "ask")
 internal open class UniffiVTableCallbackInterfaceHookReceiver(
@@ -782,6 +814,10 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativeclient_call(
     ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_batchreceiver_take(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_batchreceiver_fail(
+    ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativecall_cancel(
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativecall_chat(
@@ -792,9 +828,11 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativecall_completion_blocking(
     ): Int
-    external fun uniffi_literllm_uniffi_checksum_method_nativecall_next_batch(
+    external fun uniffi_literllm_uniffi_checksum_method_nativecall_deliver_to(
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking(
+    ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_nativecall_request_next(
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_hookreceiver_stages(
     ): Int
@@ -834,6 +872,7 @@ internal object UniffiLib {
 
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "literllm_uniffi"))
+        uniffiCallbackInterfaceBatchReceiver.register(this)
         uniffiCallbackInterfaceHookReceiver.register(this)
         uniffiCallbackInterfaceTokenReceiver.register(this)
         dev.kreuzberg.literllm.uniffiEnsureInitialized()
@@ -849,6 +888,16 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_literllm_uniffi_fn_method_nativeclient_call(`ptr`: Long,`request`: RustBufferChatCompletionRequest.ByValue,`options`: RustBufferRequestOptions.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Long
+    external fun uniffi_literllm_uniffi_fn_clone_batchreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_literllm_uniffi_fn_free_batchreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_init_callback_vtable_batchreceiver(`vtable`: UniffiVTableCallbackInterfaceBatchReceiver,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_batchreceiver_take(`ptr`: Long,`address`: Long,`length`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_batchreceiver_fail(`ptr`: Long,`error`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_literllm_uniffi_fn_clone_nativecall(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_literllm_uniffi_fn_free_nativecall(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -863,10 +912,12 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_literllm_uniffi_fn_method_nativecall_completion_blocking(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBufferChatCompletion.ByValue
-    external fun uniffi_literllm_uniffi_fn_method_nativecall_next_batch(`ptr`: Long,
-    ): Long
+    external fun uniffi_literllm_uniffi_fn_method_nativecall_deliver_to(`ptr`: Long,`receiver`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_literllm_uniffi_fn_method_nativecall_next_batch_blocking(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
+    external fun uniffi_literllm_uniffi_fn_method_nativecall_request_next(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
     external fun uniffi_literllm_uniffi_fn_clone_hookreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_literllm_uniffi_fn_free_hookreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -1082,7 +1133,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_func_request_to_json() and 0xFFFF) != 17645) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_literllm_uniffi_checksum_method_nativeclient_call() and 0xFFFF) != 46431) {
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativeclient_call() and 0xFFFF) != 62580) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_batchreceiver_take() and 0xFFFF) != 10575) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_batchreceiver_fail() and 0xFFFF) != 38744) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_cancel() and 0xFFFF) != 27066) {
@@ -1100,10 +1157,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_completion_blocking() and 0xFFFF) != 26631) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_next_batch() and 0xFFFF) != 34454) {
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_deliver_to() and 0xFFFF) != 47728) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking() and 0xFFFF) != 38650) {
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking() and 0xFFFF) != 44740) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_request_next() and 0xFFFF) != 4004) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_literllm_uniffi_checksum_method_hookreceiver_stages() and 0xFFFF) != 5972) {
@@ -1636,6 +1696,373 @@ public object FfiConverterString: FfiConverter<String, RustBuffer.ByValue> {
 
 
 /**
+ * Takes the batches of a stream, each asked for by `request_next`, on a thread of the engine. It returns at once and throws nothing.
+ *
+ * A lone chunk is to be seen as soon as it has come, and on the JVM every structure that crosses and every further crossing cost a part of
+ * that time; so a batch comes by its address, in one call.
+ */
+public interface BatchReceiver {
+
+    /**
+     * All chunks that were there, at least one; none after the last one. At `address` lie `length` bytes, the list as lists cross, borrowed
+     * for the length of this call.
+     */
+    fun `take`(`address`: kotlin.Long, `length`: kotlin.Long)
+
+    /**
+     * The stream has failed.
+     */
+    fun `fail`(`error`: ErrorDetails)
+
+    companion object
+}
+
+/**
+ * Takes the batches of a stream, each asked for by `request_next`, on a thread of the engine. It returns at once and throws nothing.
+ *
+ * A lone chunk is to be seen as soon as it has come, and on the JVM every structure that crosses and every further crossing cost a part of
+ * that time; so a batch comes by its address, in one call.
+ */
+open class BatchReceiverImpl: Disposable, AutoCloseable, BatchReceiver
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_literllm_uniffi_fn_free_batchreceiver(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_literllm_uniffi_fn_clone_batchreceiver(handle, status)
+        }
+    }
+
+
+    /**
+     * All chunks that were there, at least one; none after the last one. At `address` lie `length` bytes, the list as lists cross, borrowed
+     * for the length of this call.
+     */override fun `take`(`address`: kotlin.Long, `length`: kotlin.Long)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_batchreceiver_take(
+        it,
+
+        FfiConverterLong.lower(`address`),
+        FfiConverterLong.lower(`length`),_status)
+}
+    }
+
+
+
+
+    /**
+     * The stream has failed.
+     */override fun `fail`(`error`: ErrorDetails)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_batchreceiver_fail(
+        it,
+
+        FfiConverterTypeErrorDetails.lower(`error`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceBatchReceiver {
+    internal object `take`: UniffiCallbackInterfaceBatchReceiverMethod0 {
+        override fun callback(`uniffiHandle`: Long,`address`: Long,`length`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,) {
+            val uniffiObj = FfiConverterTypeBatchReceiver.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`take`(
+                    FfiConverterLong.lift(`address`),
+                    FfiConverterLong.lift(`length`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+        }
+    }
+    internal object `fail`: UniffiCallbackInterfaceBatchReceiverMethod1 {
+        override fun callback(`uniffiHandle`: Long,`error`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,) {
+            val uniffiObj = FfiConverterTypeBatchReceiver.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`fail`(
+                    FfiConverterTypeErrorDetails.lift(`error`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeBatchReceiver.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeBatchReceiver.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceBatchReceiver.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `take`,
+        `fail`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_literllm_uniffi_fn_init_callback_vtable_batchreceiver(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeBatchReceiver: FfiConverter<BatchReceiver, Long> {
+    internal val handleMap = UniffiHandleMap<BatchReceiver>()
+
+    override fun lower(value: BatchReceiver): Long {
+        if (value is BatchReceiverImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): BatchReceiver {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return BatchReceiverImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): BatchReceiver {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: BatchReceiver) = 8UL
+
+    override fun write(value: BatchReceiver, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
  * Hooks as the language has them.
  */
 public interface HookReceiver {
@@ -1809,7 +2236,7 @@ open class HookReceiverImpl: Disposable, AutoCloseable, HookReceiver
 // Put the implementation in an object so we don't pollute the top-level namespace
 internal object uniffiCallbackInterfaceHookReceiver {
     internal object `stages`: UniffiCallbackInterfaceHookReceiverMethod0 {
-        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: UniffiRustCallStatus,) {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: Pointer,) {
             val uniffiObj = FfiConverterTypeHookReceiver.handleMap.get(uniffiHandle)
             val makeCall = { ->
                 uniffiObj.`stages`(
@@ -1820,7 +2247,7 @@ internal object uniffiCallbackInterfaceHookReceiver {
         }
     }
     internal object `ask`: UniffiCallbackInterfaceHookReceiverMethod1 {
-        override fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+        override fun callback(`uniffiHandle`: Long,`event`: RustBuffer.ByValue,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,) {
             val uniffiObj = FfiConverterTypeHookReceiver.handleMap.get(uniffiHandle)
             val makeCall = { ->
                 uniffiObj.`ask`(
@@ -2024,14 +2451,19 @@ public interface NativeCallInterface {
     fun `completionBlocking`(): ChatCompletion
 
     /**
-     * All chunks that are there, at least one; none after the last one. The first wait starts the stream.
+     * Names who takes the batches; once, and before the first is asked for.
      */
-    suspend fun `nextBatch`(): List<ChatCompletionChunk>
+    fun `deliverTo`(`receiver`: BatchReceiver)
 
     /**
-     * As `next_batch`, for a thread that may block.
+     * All chunks that are there, at least one; none after the last one. The first wait starts the stream. For a thread that may block.
      */
     fun `nextBatchBlocking`(): List<ChatCompletionChunk>
+
+    /**
+     * Asks for the next batch: the receiver is called once for it, whatever happens. The first one starts the stream.
+     */
+    fun `requestNext`()
 
     companion object
 }
@@ -2238,31 +2670,23 @@ open class NativeCall: Disposable, AutoCloseable, NativeCallInterface
 
 
     /**
-     * All chunks that are there, at least one; none after the last one. The first wait starts the stream.
-     */
-    @Throws(NativeException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `nextBatch`() : List<ChatCompletionChunk> {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_literllm_uniffi_fn_method_nativecall_next_batch(
-                uniffiHandle,
+     * Names who takes the batches; once, and before the first is asked for.
+     */override fun `deliverTo`(`receiver`: BatchReceiver)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativecall_deliver_to(
+        it,
 
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_literllm_uniffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_literllm_uniffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_literllm_uniffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterSequenceTypeChatCompletionChunk.lift(it) },
-        // Error FFI converter
-        NativeException.ErrorHandler,
-    )
+        FfiConverterTypeBatchReceiver.lower(`receiver`),_status)
+}
     }
 
 
+
+
     /**
-     * As `next_batch`, for a thread that may block.
+     * All chunks that are there, at least one; none after the last one. The first wait starts the stream. For a thread that may block.
      */
     @Throws(NativeException::class)override fun `nextBatchBlocking`(): List<ChatCompletionChunk> {
             return FfiConverterSequenceTypeChatCompletionChunk.lift(
@@ -2275,6 +2699,21 @@ open class NativeCall: Disposable, AutoCloseable, NativeCallInterface
     }
     )
     }
+
+
+
+    /**
+     * Asks for the next batch: the receiver is called once for it, whatever happens. The first one starts the stream.
+     */override fun `requestNext`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_nativecall_request_next(
+        it,
+        _status)
+}
+    }
+
 
 
 
@@ -2417,7 +2856,7 @@ public object FfiConverterTypeNativeCall: FfiConverter<NativeCall, Long> {
 public interface NativeClientInterface {
 
     /**
-     * A call that has not begun: wait for it with `chat` or with `next_batch`.
+     * A call that has not begun: wait for it with `chat`, or ask for its chunks with `request_next`.
      */
     fun `call`(`request`: ChatCompletionRequest, `options`: RequestOptions): NativeCall
 
@@ -2544,7 +2983,7 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
 
 
     /**
-     * A call that has not begun: wait for it with `chat` or with `next_batch`.
+     * A call that has not begun: wait for it with `chat`, or ask for its chunks with `request_next`.
      */override fun `call`(`request`: ChatCompletionRequest, `options`: RequestOptions): NativeCall {
             return FfiConverterTypeNativeCall.lift(
     callWithHandle {
@@ -3207,7 +3646,7 @@ open class TokenReceiverImpl: Disposable, AutoCloseable, TokenReceiver
 // Put the implementation in an object so we don't pollute the top-level namespace
 internal object uniffiCallbackInterfaceTokenReceiver {
     internal object `ask`: UniffiCallbackInterfaceTokenReceiverMethod0 {
-        override fun callback(`uniffiHandle`: Long,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+        override fun callback(`uniffiHandle`: Long,`call`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,) {
             val uniffiObj = FfiConverterTypeTokenReceiver.handleMap.get(uniffiHandle)
             val makeCall = { ->
                 uniffiObj.`ask`(
