@@ -56,7 +56,7 @@ struct Inner {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("config", &self.0.config).finish_non_exhaustive()
+        f.debug_struct("Client").field("config", &self.0.config).field("hooks", &self.0.hooks).finish_non_exhaustive()
     }
 }
 
@@ -82,6 +82,11 @@ impl<'a> Errand<'a> {
 
 impl Client {
     pub fn new(config: ClientConfig) -> Result<Self> {
+        Self::with_hooks(config, [])
+    }
+
+    /// A client with what a program puts around every call of it, asked in this order.
+    pub fn with_hooks(config: ClientConfig, hooks: impl IntoIterator<Item = Arc<dyn Hook>>) -> Result<Self> {
         let headers = header_map(&config.headers)?;
         for base_url in config.base_url.iter().chain(config.base_urls.values()) {
             check_base_url(base_url)?;
@@ -100,7 +105,7 @@ impl Client {
         let cache = config.cache.as_ref().filter(|options| options.max_entries != Some(0));
         let cache = cache.map(|options| Arc::new(Cache::new(options)));
         let transport = Transport::new(config.network.clone());
-        let mut hooks = config.hooks.0.clone();
+        let mut hooks: Vec<_> = hooks.into_iter().collect();
         if config.log_calls {
             hooks.push(Arc::new(LogCalls));
         }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::auth::TokenProvider;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hooks::{HookCall, Hooks, relay_tokens};
+use crate::hooks::{HookCall, relay_tokens};
 use crate::providers::catalog::Host;
 use crate::transport::seconds;
 
@@ -66,9 +66,6 @@ options! {
         pub hedge_after: Option<Duration>,
         /// One event for each call in the engine's log, with its model, tokens, cost, seconds and ending.
         pub log_calls: bool,
-        /// What a program puts around every call, asked in this order.
-        #[serde(skip)]
-        pub hooks: Hooks,
         /// OpenAI-compatible hosts beside those of the catalogue.
         pub hosts: Vec<Host>,
         /// Headers sent with every request.

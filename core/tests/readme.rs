@@ -62,7 +62,7 @@ impl Hook for Shout {
 
 #[test]
 fn its_hook_is_one_of_a_client() -> Result<()> {
-    let client = Client::new(ClientConfig { hooks: vec![Arc::new(Shout) as Arc<dyn Hook>].into(), ..ClientConfig::default() })?;
+    let client = Client::with_hooks(ClientConfig::default(), [Arc::new(Shout) as Arc<dyn Hook>])?;
     assert!(format!("{client:?}").contains("Hook"));
     Ok(())
 }

@@ -50,7 +50,7 @@ fn hooked_client(mocks: &Mocks, more: &Value, hooks: Vec<Arc<dyn Hook>>) -> Clie
         config[name] = value.clone();
     }
     let config = ClientConfig::from_json(&config.to_string()).expect("a configuration");
-    Client::new(ClientConfig { hooks: hooks.into(), ..config }).expect("a client")
+    Client::with_hooks(config, hooks).expect("a client")
 }
 
 /// A route of the table as a model's name.

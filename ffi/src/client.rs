@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 use std::time::Duration;
 
-use literllm::{ClientConfig, ErrorKind, Result, runtime};
+use literllm::{ClientConfig, ErrorKind, Hook, Result, runtime};
 
 use crate::call::Call;
 use crate::callback::{ChunkCallback, DoneCallback, Flow, OnChunks, OnDone, UserData};
@@ -52,7 +52,7 @@ pub struct ClientOptions {
 /// returned, the caller's to free, and `client` is left as it was.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_client_new(config: Text, client: *mut *mut Client) -> *mut Error {
-    fallible(|| make(read_config(config)?, client))
+    fallible(|| make(read_config(config)?, None, client))
 }
 
 /// As literllm_client_new(), of a struct of options. NULL options are the default ones. They are not used after the return.
@@ -70,7 +70,7 @@ pub extern "C" fn literllm_client_new_with(options: *const ClientOptions, client
             timeout: 0.0,
             max_retries: 0,
         };
-        make(raw::sized(options, unset).unwrap_or(unset).config()?, client)
+        make(raw::sized(options, unset).unwrap_or(unset).config()?, None, client)
     })
 }
 
@@ -208,12 +208,12 @@ pub fn read_config(config: Text) -> Result<ClientConfig> {
     }
 }
 
-pub fn make(config: ClientConfig, client: *mut *mut Client) -> Result<()> {
+pub fn make(config: ClientConfig, hook: Option<Arc<dyn Hook>>, client: *mut *mut Client) -> Result<()> {
     literllm::log::init();
     if client.is_null() {
         return Err(wrong("there is nowhere to put the client: the argument is NULL"));
     }
-    raw::write(client, Box::into_raw(Box::new(Client(literllm::Client::new(config)?))));
+    raw::write(client, Box::into_raw(Box::new(Client(literllm::Client::with_hooks(config, hook)?))));
     Ok(())
 }
 

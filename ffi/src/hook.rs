@@ -58,10 +58,7 @@ pub extern "C" fn literllm_client_new_with_hooks(
         let callback = Arc::new(callback);
         let ask = move |call| callback.call(Box::new(HookCall(call)));
         config.relay_tokens(ask.clone());
-        if stages != Stages::default() {
-            config.hooks.push(relay(stages, ask));
-        }
-        make(config, client)
+        make(config, (stages != Stages::default()).then(|| relay(stages, ask)), client)
     })
 }
 

@@ -29,15 +29,16 @@ impl Client {
     ) -> Result<Self> {
         literllm::log::init();
         let mut config = ClientConfig::from_json(&config).map_err(|error| thrown(&error))?;
+        let mut relayed = Vec::new();
         if let (Some(questions), Some(ask)) = (questions, ask) {
             let asker = Asker::new(&ask, questions)?;
             config.relay_tokens(asker.tokens());
             for (number, stages) in (0..).zip(hooks.unwrap_or_default()) {
                 let stages = Stages::from_names(stages).map_err(|error| thrown(&error))?;
-                config.hooks.push(asker.hook(number, stages));
+                relayed.push(asker.hook(number, stages));
             }
         }
-        let client = literllm::Client::new(config).map_err(|error| thrown(&error))?;
+        let client = literllm::Client::with_hooks(config, relayed).map_err(|error| thrown(&error))?;
         Ok(Self { client })
     }
 

@@ -36,14 +36,14 @@ impl Client {
         token_providers: HashMap<String, Py<PyAny>>,
     ) -> PyResult<Self> {
         let mut config = ClientConfig::from_json(config).map_err(|error| exception(py, &error))?;
-        for (stages, has_coroutines, run) in hooks {
-            config.hooks.push(outside::hook(py, &stages, has_coroutines, run)?);
-        }
+        let hook =
+            |(stages, has_coroutines, run): (Vec<String>, bool, Py<PyAny>)| outside::hook(py, &stages, has_coroutines, run);
+        let hooks = hooks.into_iter().map(hook).collect::<PyResult<Vec<_>>>()?;
         for (name, run) in token_providers {
             let provider = outside::token_provider(&name, run);
             config.token_providers.insert(name, provider);
         }
-        let client = literllm::Client::new(config).map_err(|error| exception(py, &error))?;
+        let client = literllm::Client::with_hooks(config, hooks).map_err(|error| exception(py, &error))?;
         Ok(Self(OfThisProcess::new(client)))
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use uniffi::Lower;
 
+use crate::failure::Thrown;
 use crate::{ErrorDetails, NativeError, UniFfiTag};
 
 /// Takes the batches of a stream, each asked for by `request_next`, on a thread of the engine. It returns at once and throws nothing.
@@ -25,8 +26,8 @@ pub trait BatchReceiver: Send + Sync + std::fmt::Debug {
     /// for the length of this call.
     fn take(&self, address: u64, length: u64);
 
-    /// The stream has failed.
-    fn fail(&self, error: ErrorDetails);
+    /// The stream has failed, as [`NativeError`] says it.
+    fn fail(&self, error: ErrorDetails, thrown: Vec<Option<Arc<dyn Thrown>>>);
 }
 
 /// A call to a model. Dropping the last reference closes its connection.
@@ -109,7 +110,10 @@ impl NativeCall {
             let receiver = self.receiver.get().expect("the receiver is named before a batch is asked for");
             match batch {
                 Ok(bytes) => receiver.take(bytes.as_ptr().expose_provenance() as u64, bytes.len() as u64),
-                Err(error) => receiver.fail(ErrorDetails::from(&error)),
+                Err(error) => {
+                    let NativeError::Failed { details, thrown } = error.into();
+                    receiver.fail(*details, thrown);
+                }
             }
         });
     }

@@ -1,6 +1,7 @@
 //! The engine's error as a record: its kind chooses the class that Kotlin and the case that Swift makes of it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use literllm::{ChatCompletion, Error, ErrorKind};
 use serde::Deserialize;
@@ -45,16 +46,50 @@ pub struct ErrorDetails {
     pub causes: Vec<ErrorDetails>,
 }
 
+/// What the program's own code threw, on its way through the engine.
+#[uniffi::export(rust, foreign)]
+pub trait Thrown: Send + Sync {
+    fn description(&self) -> String;
+}
+
+/// The same as what an engine's error comes from.
+pub(crate) struct Source(pub(crate) Arc<dyn Thrown>);
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.description())
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Source {}
+
 /// How an error crosses; never seen by users.
-#[derive(Debug, uniffi::Error)]
+#[derive(uniffi::Error)]
 pub enum NativeError {
-    Failed { details: Box<ErrorDetails> },
+    Failed {
+        details: Box<ErrorDetails>,
+        /// What it comes from, and then what each of its causes does.
+        thrown: Vec<Option<Arc<dyn Thrown>>>,
+    },
 }
 
 impl fmt::Display for NativeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Failed { details } = self;
+        let Self::Failed { details, .. } = self;
         f.write_str(&details.message)
+    }
+}
+
+impl fmt::Debug for NativeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Failed { details, .. } = self;
+        fmt::Debug::fmt(details, f)
     }
 }
 
@@ -62,7 +97,12 @@ impl std::error::Error for NativeError {}
 
 impl From<Error> for NativeError {
     fn from(error: Error) -> Self {
-        Self::Failed { details: Box::new(ErrorDetails::from(&error)) }
+        let thrown_for = |error: &Error| {
+            let source = std::error::Error::source(error)?.downcast_ref::<Source>()?;
+            Some(Arc::clone(&source.0))
+        };
+        let thrown = std::iter::once(&error).chain(error.causes()).map(thrown_for).collect();
+        Self::Failed { details: Box::new(ErrorDetails::from(&error)), thrown }
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::ErrorDetails;
+use crate::failure::{Source, Thrown};
 
 /// A moment at which hooks are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, uniffi::Enum)]
@@ -74,10 +75,13 @@ impl NativeHookCall {
     }
 
     fn answer(&self, json: &str) {
-        let call = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(call) = call {
+        if let Some(call) = self.take() {
             call.answer(json);
         }
+    }
+
+    fn take(&self) -> Option<HookCall> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -118,8 +122,15 @@ impl NativeHookCall {
         self.answer(&json!({ "token": { "secret": secret, "expires_at": expires_at } }).to_string());
     }
 
-    pub fn answer_error(&self, kind: ErrorKind, message: &str) {
-        self.answer(&json!({ "error": { "kind": kind, "message": message } }).to_string());
+    /// Refuses, for what was thrown, if anything was.
+    #[uniffi::method(default(thrown = None))]
+    pub fn answer_error(&self, kind: ErrorKind, message: &str, thrown: Option<Arc<dyn Thrown>>) {
+        let json = json!({ "error": { "kind": kind, "message": message } }).to_string();
+        match (self.take(), thrown) {
+            (Some(call), Some(thrown)) => call.answer_from(&json, Source(thrown)),
+            (Some(call), None) => call.answer(&json),
+            (None, _) => {}
+        }
     }
 }
 

@@ -34,14 +34,11 @@ impl NativeClient {
         tokens: HashMap<String, Arc<dyn TokenReceiver>>,
     ) -> Result<Self, NativeError> {
         literllm::log::init();
-        for receiver in hooks {
-            config.hooks.push(hooks::relayed(receiver));
-        }
         for (provider, receiver) in tokens {
             let source = hooks::relayed_tokens(&provider, receiver);
             config.token_providers.insert(provider, source);
         }
-        Ok(Self(Client::new(config)?))
+        Ok(Self(Client::with_hooks(config, hooks.into_iter().map(hooks::relayed))?))
     }
 
     /// A call that has not begun: wait for it with `chat`, or ask for its chunks with `request_next`.

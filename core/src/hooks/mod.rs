@@ -1,6 +1,6 @@
 //! Hooks: what a program puts around every call to watch it, change it, refuse it, or answer it from elsewhere.
 //!
-//! A [`Hook`] is asked at up to five stages. Those of a client (`ClientConfig::hooks`) are asked one after another, each given what the
+//! A [`Hook`] is asked at up to five stages. Those of a client ([`Client::with_hooks`](crate::Client::with_hooks)) are asked one after another, each given what the
 //! one before made of it; the first that answers or refuses decides. Stages that no hook wants cost nothing. The time that hooks take
 //! counts towards the total deadline of the call, and a panic in one is an error of kind `panic`.
 //! [`relay`] makes a hook of JSON texts, for the languages other than Rust, and [`relay_tokens`] a source of tokens.
@@ -12,7 +12,6 @@ mod relay;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use http::HeaderMap;
 use serde::Serialize;
@@ -70,22 +69,6 @@ pub trait Hook: Send + Sync + 'static {
 impl fmt::Debug for dyn Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hook").field("stages", &self.stages()).finish_non_exhaustive()
-    }
-}
-
-/// The hooks of a client, in the order in which they are asked.
-#[derive(Debug, Clone, Default)]
-pub struct Hooks(pub Vec<Arc<dyn Hook>>);
-
-impl Hooks {
-    pub fn push(&mut self, hook: Arc<dyn Hook>) {
-        self.0.push(hook);
-    }
-}
-
-impl From<Vec<Arc<dyn Hook>>> for Hooks {
-    fn from(hooks: Vec<Arc<dyn Hook>>) -> Self {
-        Self(hooks)
     }
 }
 

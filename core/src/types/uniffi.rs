@@ -6,7 +6,6 @@ use uniffi::deps::anyhow;
 
 use super::{Extra, FinishReason, Models, Role, Stop, Str};
 use crate::auth::TokenProvider;
-use crate::hooks::Hooks;
 use crate::providers::catalog::Host;
 
 /// Any JSON value, as its text.
@@ -15,8 +14,6 @@ type JsonText = Value;
 type JsonObjectText = Map<String, Value>;
 /// A number of bytes or of things.
 type Size = usize;
-/// What a configuration says of hooks: nothing. The name `Hooks` is the languages' own.
-type NoHooks = Hooks;
 /// What a configuration says of a source of tokens: nothing. The name `TokenProvider` is the languages' own.
 type NoTokenProvider = TokenProvider;
 /// A key. It crosses inwards only.
@@ -67,15 +64,10 @@ uniffi::custom_type!(Secret, String, {
     try_lift: |text| Ok(SecretString::from(text)),
 });
 
-// Hooks and sources of tokens are given to a client where it is made: of them a configuration has only the names of the providers.
+// Sources of tokens are given to a client where it is made: of them a configuration has only the names of the providers.
 uniffi::custom_type!(NoTokenProvider, String, {
     lower: |_provider| String::new(),
     try_lift: |text| if text.is_empty() { Ok(NoTokenProvider::unknown()) } else { Err(anyhow::anyhow!("a source of tokens is no text; give it to the client where it is made")) },
-});
-
-uniffi::custom_type!(NoHooks, String, {
-    lower: |_hooks| String::new(),
-    try_lift: |text| if text.is_empty() { Ok(NoHooks::default()) } else { Err(anyhow::anyhow!("hooks are no text; give them to the client where it is made")) },
 });
 
 // A host is described by JSON, as in the catalogue.

@@ -156,7 +156,7 @@ async fn both_routes_of_a_race_are_told_and_the_one_that_is_heard_ends_it() {
         "hedge_after": 0.05,
     });
     let config = ClientConfig::from_json(&config.to_string()).expect("a configuration");
-    let client = Client::new(ClientConfig { hooks: vec![hook].into(), ..config }).expect("a client");
+    let client = Client::with_hooks(config, [hook]).expect("a client");
     let models = vec!["openai/slow?text=slow&headers_after=60000".to_owned(), "groq/spare?text=spare".to_owned()];
     let outcome = ask(&client, WAYS[2], &ChatCompletionRequest::new(models, ["Hi"])).await;
     assert_eq!(outcome.text(), "spare");

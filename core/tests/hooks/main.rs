@@ -35,7 +35,7 @@ fn client_with(mock: &Mock, more: &Value, hooks: Vec<Arc<dyn Hook>>) -> Client {
         config[name] = value.clone();
     }
     let config = ClientConfig::from_json(&config.to_string()).expect("a configuration");
-    Client::new(ClientConfig { hooks: hooks.into(), ..config }).expect("a client")
+    Client::with_hooks(config, hooks).expect("a client")
 }
 
 /// A hook over the bridge of the other languages: it keeps what it is told, and says what `say` says (`null` says nothing).

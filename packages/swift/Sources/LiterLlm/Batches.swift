@@ -37,8 +37,8 @@ private final class Mailbox: BatchReceiver, @unchecked Sendable {
         answer(.success([UInt8](bytes)))
     }
 
-    func fail(error: ErrorDetails) {
-        answer(.failure(NativeError.Failed(details: error)))
+    func fail(error: ErrorDetails, thrown: [Thrown?]) {
+        answer(.failure(NativeError.Failed(details: error, thrown: thrown)))
     }
 
     private func answer(_ result: Result<[UInt8], Error>) {

@@ -90,7 +90,7 @@ extension LlmError: LocalizedError, CustomStringConvertible {
 func translated<T>(_ body: () throws -> T) throws -> T {
     do {
         return try body()
-    } catch NativeError.Failed(let details) {
+    } catch NativeError.Failed(let details, _) {
         throw LlmError(details)
     }
 }
@@ -99,7 +99,7 @@ func translated<T>(_ body: () throws -> T) throws -> T {
 func translatedLater<T>(_ body: () async throws -> T) async throws -> T {
     do {
         return try await body()
-    } catch NativeError.Failed(let details) {
+    } catch NativeError.Failed(let details, _) {
         throw LlmError(details)
     }
 }

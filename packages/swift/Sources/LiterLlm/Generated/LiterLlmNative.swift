@@ -548,9 +548,9 @@ public protocol BatchReceiver: AnyObject, Sendable {
     func take(address: UInt64, length: UInt64)
 
     /**
-     * The stream has failed.
+     * The stream has failed, as [`NativeError`] says it.
      */
-    func fail(error: ErrorDetails)
+    func fail(error: ErrorDetails, thrown: [Thrown?])
 
 }
 /**
@@ -627,13 +627,14 @@ open func take(address: UInt64, length: UInt64)  {try! rustCall() {
 }
 
     /**
-     * The stream has failed.
+     * The stream has failed, as [`NativeError`] says it.
      */
-open func fail(error: ErrorDetails)  {try! rustCall() {
+open func fail(error: ErrorDetails, thrown: [Thrown?])  {try! rustCall() {
         uniffiCallStatus in
     uniffi_literllm_uniffi_fn_method_batchreceiver_fail(
             self.uniffiCloneHandle(),
-        FfiConverterTypeErrorDetails_lower(error),uniffiCallStatus
+        FfiConverterTypeErrorDetails_lower(error),
+        FfiConverterSequenceOptionTypeThrown.lower(thrown),uniffiCallStatus
     )
 }
 }
@@ -695,6 +696,7 @@ fileprivate struct UniffiCallbackInterfaceBatchReceiver {
         fail: { (
             uniffiHandle: UInt64,
             error: RustBuffer,
+            thrown: RustBuffer,
             uniffiOutReturn: UnsafeMutableRawPointer,
             uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
         ) in
@@ -704,7 +706,8 @@ fileprivate struct UniffiCallbackInterfaceBatchReceiver {
                     throw UniffiInternalError.unexpectedStaleHandle
                 }
                 return uniffiObj.fail(
-                     error: try FfiConverterTypeErrorDetails_lift(error)
+                     error: try FfiConverterTypeErrorDetails_lift(error),
+                     thrown: try FfiConverterSequenceOptionTypeThrown.lift(thrown)
                 )
             }
 
@@ -1461,7 +1464,10 @@ public protocol NativeHookCallProtocol: AnyObject, Sendable {
 
     func answerChunks(chunks: [ChatCompletionChunk])
 
-    func answerError(kind: ErrorKind, message: String)
+    /**
+     * Refuses, for what was thrown, if anything was.
+     */
+    func answerError(kind: ErrorKind, message: String, thrown: Thrown?)
 
     func answerRequest(request: ChatCompletionRequest)
 
@@ -1552,12 +1558,16 @@ open func answerChunks(chunks: [ChatCompletionChunk])  {try! rustCall() {
 }
 }
 
-open func answerError(kind: ErrorKind, message: String)  {try! rustCall() {
+    /**
+     * Refuses, for what was thrown, if anything was.
+     */
+open func answerError(kind: ErrorKind, message: String, thrown: Thrown? = nil)  {try! rustCall() {
         uniffiCallStatus in
     uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(
             self.uniffiCloneHandle(),
         FfiConverterTypeErrorKind_lower(kind),
-        FfiConverterString.lower(message),uniffiCallStatus
+        FfiConverterString.lower(message),
+        FfiConverterOptionTypeThrown.lower(thrown),uniffiCallStatus
     )
 }
 }
@@ -1644,6 +1654,208 @@ func FfiConverterTypeNativeHookCall_lift(_ handle: UInt64) throws -> NativeHookC
 #endif
 func FfiConverterTypeNativeHookCall_lower(_ value: NativeHookCall) -> UInt64 {
     return FfiConverterTypeNativeHookCall.lower(value)
+}
+
+
+
+
+
+
+/**
+ * What the program's own code threw, on its way through the engine.
+ */
+public protocol Thrown: AnyObject, Sendable {
+
+    func description()  -> String
+
+}
+/**
+ * What the program's own code threw, on its way through the engine.
+ */
+open class ThrownImpl: Thrown, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_literllm_uniffi_fn_clone_thrown(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_literllm_uniffi_fn_free_thrown(handle, $0) }
+    }
+
+
+
+
+open func description() -> String  {
+    return try!  FfiConverterString.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_literllm_uniffi_fn_method_thrown_description(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceThrown {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceThrown = UniffiVTableCallbackInterfaceThrown(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeThrown.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface Thrown: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeThrown.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface Thrown: handle missing in uniffiClone")
+            }
+        },
+        description: { (
+            uniffiHandle: UInt64,
+            uniffiOutReturn: UnsafeMutablePointer<RustBuffer>,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> String in
+                guard let uniffiObj = try? FfiConverterTypeThrown.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return uniffiObj.description(
+                )
+            }
+
+
+            let writeReturn = { uniffiOutReturn.pointee = FfiConverterString.lower($0) }
+            uniffiTraitInterfaceCall(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceThrown> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceThrown>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitThrown() {
+    uniffi_literllm_uniffi_fn_init_callback_vtable_thrown(UniffiCallbackInterfaceThrown.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+struct FfiConverterTypeThrown: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<Thrown>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = Thrown
+
+    public static func lift(_ handle: UInt64) throws -> Thrown {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ThrownImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: Thrown) -> UInt64 {
+         if let rustImpl = value as? ThrownImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> Thrown {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Thrown, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeThrown_lift(_ handle: UInt64) throws -> Thrown {
+    return try FfiConverterTypeThrown.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+func FfiConverterTypeThrown_lower(_ value: Thrown) -> UInt64 {
+    return FfiConverterTypeThrown.lower(value)
 }
 
 
@@ -2234,11 +2446,14 @@ func FfiConverterTypeHookStage_lower(_ value: HookStage) -> RustBuffer {
  * How an error crosses; never seen by users.
  */
 public
-enum NativeError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
+enum NativeError: Swift.Error, Foundation.LocalizedError {
 
 
 
-    case Failed(details: ErrorDetails
+    case Failed(details: ErrorDetails,
+        /**
+         * What it comes from, and then what each of its causes does.
+         */thrown: [Thrown?]
     )
 
 
@@ -2270,7 +2485,8 @@ struct FfiConverterTypeNativeError: FfiConverterRustBuffer {
 
 
         case 1: return .Failed(
-            details: try FfiConverterTypeErrorDetails.read(from: &buf)
+            details: try FfiConverterTypeErrorDetails.read(from: &buf),
+            thrown: try FfiConverterSequenceOptionTypeThrown.read(from: &buf)
             )
 
          default: throw UniffiInternalError.unexpectedEnumCase
@@ -2284,9 +2500,10 @@ struct FfiConverterTypeNativeError: FfiConverterRustBuffer {
 
 
 
-        case let .Failed(details):
+        case let .Failed(details,thrown):
             writeInt(&buf, Int32(1))
             FfiConverterTypeErrorDetails.write(details, into: &buf)
+            FfiConverterSequenceOptionTypeThrown.write(thrown, into: &buf)
 
         }
     }
@@ -2374,6 +2591,30 @@ fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterString.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeThrown: FfiConverterRustBuffer {
+    typealias SwiftType = Thrown?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeThrown.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout Incoming) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeThrown.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -2571,6 +2812,31 @@ fileprivate struct FfiConverterSequenceTypeHookStage: FfiConverterRustBuffer {
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeHookStage.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceOptionTypeThrown: FfiConverterRustBuffer {
+    typealias SwiftType = [Thrown?]
+
+    public static func write(_ value: [Thrown?], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterOptionTypeThrown.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout Incoming) throws -> [Thrown?] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Thrown?]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterOptionTypeThrown.read(from: &buf))
         }
         return seq
     }
@@ -2866,7 +3132,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_method_batchreceiver_take() != 10575) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_literllm_uniffi_checksum_method_batchreceiver_fail() != 38744) {
+    if (uniffi_literllm_uniffi_checksum_method_batchreceiver_fail() != 61803) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_literllm_uniffi_checksum_method_nativecall_cancel() != 27066) {
@@ -2893,6 +3159,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_method_nativecall_request_next() != 4004) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_literllm_uniffi_checksum_method_thrown_description() != 319) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_literllm_uniffi_checksum_method_hookreceiver_stages() != 5972) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -2905,7 +3174,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks() != 11008) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_error() != 47644) {
+    if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_error() != 57900) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_request() != 2592) {
@@ -2929,6 +3198,7 @@ private let initializationResult: InitializationResult = {
 
     uniffiCallbackInitBatchReceiver()
     uniffiCallbackInitHookReceiver()
+    uniffiCallbackInitThrown()
     uniffiCallbackInitTokenReceiver()
     uniffiEnsureLiterllmInitialized()
     return InitializationResult.ok

@@ -1728,10 +1728,6 @@ public struct ClientConfig: Equatable, Hashable, Codable {
      */
     public var logCalls: Bool
     /**
-     * What a program puts around every call, asked in this order.
-     */
-    public var hooks: NoHooks
-    /**
      * OpenAI-compatible hosts beside those of the catalogue.
      */
     public var hosts: [Host]
@@ -1804,9 +1800,6 @@ public struct ClientConfig: Equatable, Hashable, Codable {
          * One event for each call in the engine's log, with its model, tokens, cost, seconds and ending.
          */logCalls: Bool = false,
         /**
-         * What a program puts around every call, asked in this order.
-         */hooks: NoHooks = "",
-        /**
          * OpenAI-compatible hosts beside those of the catalogue.
          */hosts: [Host] = [],
         /**
@@ -1839,7 +1832,6 @@ public struct ClientConfig: Equatable, Hashable, Codable {
         self.cache = cache
         self.hedgeAfter = hedgeAfter
         self.logCalls = logCalls
-        self.hooks = hooks
         self.hosts = hosts
         self.headers = headers
         self.timeouts = timeouts
@@ -1880,7 +1872,6 @@ struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 cache: FfiConverterOptionTypeCacheOptions.read(from: &buf),
                 hedgeAfter: FfiConverterOptionDuration.read(from: &buf),
                 logCalls: FfiConverterBool.read(from: &buf),
-                hooks: FfiConverterTypeNoHooks.read(from: &buf),
                 hosts: FfiConverterSequenceTypeHost.read(from: &buf),
                 headers: FfiConverterDictionaryStringString.read(from: &buf),
                 timeouts: FfiConverterTypeTimeouts.read(from: &buf),
@@ -1907,7 +1898,6 @@ struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterOptionTypeCacheOptions.write(value.cache, into: &buf)
         FfiConverterOptionDuration.write(value.hedgeAfter, into: &buf)
         FfiConverterBool.write(value.logCalls, into: &buf)
-        FfiConverterTypeNoHooks.write(value.hooks, into: &buf)
         FfiConverterSequenceTypeHost.write(value.hosts, into: &buf)
         FfiConverterDictionaryStringString.write(value.headers, into: &buf)
         FfiConverterTypeTimeouts.write(value.timeouts, into: &buf)
@@ -6185,46 +6175,6 @@ func FfiConverterTypeModels_lift(_ value: RustBuffer) throws -> Models {
 #endif
 func FfiConverterTypeModels_lower(_ value: Models) -> RustBuffer {
     return FfiConverterTypeModels.lower(value)
-}
-
-
-
-public typealias NoHooks = String
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-struct FfiConverterTypeNoHooks: FfiConverter {
-    public static func read(from buf: inout Incoming) throws -> NoHooks {
-        return try FfiConverterString.read(from: &buf)
-    }
-
-    public static func write(_ value: NoHooks, into buf: inout [UInt8]) {
-        return FfiConverterString.write(value, into: &buf)
-    }
-
-    public static func lift(_ value: RustBuffer) throws -> NoHooks {
-        return try FfiConverterString.lift(value)
-    }
-
-    public static func lower(_ value: NoHooks) -> RustBuffer {
-        return FfiConverterString.lower(value)
-    }
-}
-
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-func FfiConverterTypeNoHooks_lift(_ value: RustBuffer) throws -> NoHooks {
-    return try FfiConverterTypeNoHooks.lift(value)
-}
-
-#if swift(>=5.8)
-@_documentation(visibility: private)
-#endif
-func FfiConverterTypeNoHooks_lower(_ value: NoHooks) -> RustBuffer {
-    return FfiConverterTypeNoHooks.lower(value)
 }
 
 

@@ -252,7 +252,14 @@ typedef void (*UniffiCallbackInterfaceBatchReceiverMethod0)(uint64_t, uint64_t, 
 #endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_RECEIVER_METHOD1
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_BATCH_RECEIVER_METHOD1
-typedef void (*UniffiCallbackInterfaceBatchReceiverMethod1)(uint64_t, RustBuffer, void* _Nonnull,
+typedef void (*UniffiCallbackInterfaceBatchReceiverMethod1)(uint64_t, RustBuffer, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_THROWN_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_THROWN_METHOD0
+typedef void (*UniffiCallbackInterfaceThrownMethod0)(uint64_t, RustBuffer* _Nonnull,
         RustCallStatus *_Nonnull uniffiCallStatus
     );
 
@@ -286,6 +293,15 @@ typedef struct UniffiVTableCallbackInterfaceBatchReceiver {
     UniffiCallbackInterfaceBatchReceiverMethod0 _Nonnull take;
     UniffiCallbackInterfaceBatchReceiverMethod1 _Nonnull fail;
 } UniffiVTableCallbackInterfaceBatchReceiver;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_THROWN
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_THROWN
+typedef struct UniffiVTableCallbackInterfaceThrown {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceThrownMethod0 _Nonnull description;
+} UniffiVTableCallbackInterfaceThrown;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_HOOK_RECEIVER
@@ -349,7 +365,7 @@ void uniffi_literllm_uniffi_fn_method_batchreceiver_take(uint64_t ptr, uint64_t 
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_BATCHRECEIVER_FAIL
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_BATCHRECEIVER_FAIL
-void uniffi_literllm_uniffi_fn_method_batchreceiver_fail(uint64_t ptr, RustBuffer error, RustCallStatus *_Nonnull out_status
+void uniffi_literllm_uniffi_fn_method_batchreceiver_fail(uint64_t ptr, RustBuffer error, RustBuffer thrown, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_NATIVECALL
@@ -402,6 +418,26 @@ RustBuffer uniffi_literllm_uniffi_fn_method_nativecall_next_batch_blocking(uint6
 void uniffi_literllm_uniffi_fn_method_nativecall_request_next(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_THROWN
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_THROWN
+uint64_t uniffi_literllm_uniffi_fn_clone_thrown(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_FREE_THROWN
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_FREE_THROWN
+void uniffi_literllm_uniffi_fn_free_thrown(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_INIT_CALLBACK_VTABLE_THROWN
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_INIT_CALLBACK_VTABLE_THROWN
+void uniffi_literllm_uniffi_fn_init_callback_vtable_thrown(const UniffiVTableCallbackInterfaceThrown* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_THROWN_DESCRIPTION
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_THROWN_DESCRIPTION
+RustBuffer uniffi_literllm_uniffi_fn_method_thrown_description(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_HOOKRECEIVER
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_CLONE_HOOKRECEIVER
 uint64_t uniffi_literllm_uniffi_fn_clone_hookreceiver(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -449,7 +485,7 @@ void uniffi_literllm_uniffi_fn_method_nativehookcall_answer_chunks(uint64_t ptr,
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_ERROR
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_ERROR
-void uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(uint64_t ptr, RustBuffer kind, RustBuffer message, RustCallStatus *_Nonnull out_status
+void uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(uint64_t ptr, RustBuffer kind, RustBuffer message, RustBuffer thrown, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_FN_METHOD_NATIVEHOOKCALL_ANSWER_REQUEST
@@ -947,6 +983,12 @@ uint16_t uniffi_literllm_uniffi_checksum_method_nativecall_next_batch_blocking(v
 #ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_REQUEST_NEXT
 #define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_NATIVECALL_REQUEST_NEXT
 uint16_t uniffi_literllm_uniffi_checksum_method_nativecall_request_next(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_THROWN_DESCRIPTION
+#define UNIFFI_FFIDEF_UNIFFI_LITERLLM_UNIFFI_CHECKSUM_METHOD_THROWN_DESCRIPTION
+uint16_t uniffi_literllm_uniffi_checksum_method_thrown_description(void
 
 );
 #endif

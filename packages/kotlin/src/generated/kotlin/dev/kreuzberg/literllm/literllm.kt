@@ -2105,11 +2105,6 @@ data class ClientConfig (
     val `logCalls`: kotlin.Boolean = false
     ,
     /**
-     * What a program puts around every call, asked in this order.
-     */
-    val `hooks`: NoHooks = ""
-    ,
-    /**
      * OpenAI-compatible hosts beside those of the catalogue.
      */
     val `hosts`: List<Host> = listOf()
@@ -2177,7 +2172,6 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterOptionalTypeCacheOptions.read(buf),
             FfiConverterOptionalDuration.read(buf),
             FfiConverterBoolean.read(buf),
-            FfiConverterTypeNoHooks.read(buf),
             FfiConverterSequenceTypeHost.read(buf),
             FfiConverterMapStringString.read(buf),
             FfiConverterTypeTimeouts.read(buf),
@@ -2204,7 +2198,6 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterOptionalTypeCacheOptions.allocationSize(value.`cache`) +
             FfiConverterOptionalDuration.allocationSize(value.`hedgeAfter`) +
             FfiConverterBoolean.allocationSize(value.`logCalls`) +
-            FfiConverterTypeNoHooks.allocationSize(value.`hooks`) +
             FfiConverterSequenceTypeHost.allocationSize(value.`hosts`) +
             FfiConverterMapStringString.allocationSize(value.`headers`) +
             FfiConverterTypeTimeouts.allocationSize(value.`timeouts`) +
@@ -2230,7 +2223,6 @@ public object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfig>
             FfiConverterOptionalTypeCacheOptions.write(value.`cache`, buf)
             FfiConverterOptionalDuration.write(value.`hedgeAfter`, buf)
             FfiConverterBoolean.write(value.`logCalls`, buf)
-            FfiConverterTypeNoHooks.write(value.`hooks`, buf)
             FfiConverterSequenceTypeHost.write(value.`hosts`, buf)
             FfiConverterMapStringString.write(value.`headers`, buf)
             FfiConverterTypeTimeouts.write(value.`timeouts`, buf)
@@ -6196,11 +6188,6 @@ public typealias FfiConverterTypeJsonText = FfiConverterString
 
 public typealias Models = kotlin.String
 public typealias FfiConverterTypeModels = FfiConverterString
-
-
-
-public typealias NoHooks = kotlin.String
-public typealias FfiConverterTypeNoHooks = FfiConverterString
 
 
 

@@ -5,6 +5,7 @@ import dev.kreuzberg.literllm.internal.BatchReceiver
 import dev.kreuzberg.literllm.internal.ErrorDetails
 import dev.kreuzberg.literllm.internal.FfiConverterSequenceTypeChatCompletionChunk
 import dev.kreuzberg.literllm.internal.NativeCall
+import dev.kreuzberg.literllm.internal.Thrown
 import kotlinx.coroutines.suspendCancellableCoroutine
 import java.nio.ByteBuffer
 import java.util.concurrent.atomic.AtomicReference
@@ -35,7 +36,7 @@ internal class Batches(private val call: NativeCall) {
         /** The engine's thread only copies: the chunks are made where they were asked for. */
         override fun take(address: Long, length: Long) = answer(runCatching { Pointer(address).getByteArray(0, length.toInt()) })
 
-        override fun fail(error: ErrorDetails) = answer(Result.failure(exception(error)))
+        override fun fail(error: ErrorDetails, thrown: List<Thrown?>) = answer(Result.failure(exception(error, thrown)))
 
         private fun answer(result: Result<ByteArray>) {
             waiting.getAndSet(null)?.resumeWith(result)

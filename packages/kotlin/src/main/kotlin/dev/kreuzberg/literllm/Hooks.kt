@@ -6,18 +6,22 @@ import dev.kreuzberg.literllm.internal.ErrorDetails
 import dev.kreuzberg.literllm.internal.HookEvent
 import dev.kreuzberg.literllm.internal.HookReceiver
 import dev.kreuzberg.literllm.internal.NativeHookCall
+import dev.kreuzberg.literllm.internal.Thrown
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.launch
+import java.util.logging.Level
+import java.util.logging.Logger
 
 /** A moment at which hooks are asked. */
 public typealias HookStage = dev.kreuzberg.literllm.internal.HookStage
 
 /**
  * What is put around every call of a client, to watch it, change it, refuse it or answer it from elsewhere. Each method lets the call pass
- * as it is, unless it is overridden; one that throws refuses, with that [LlmException], or with `permission` for any other exception.
+ * as it is, unless it is overridden; one that throws refuses, with an error of that [LlmException]'s kind, or of `permission` for any other
+ * exception. What was thrown is that error's cause.
  *
  * They run in coroutines of their own, on [Dispatchers.Default]: no thread of the engine waits for one, and the call goes on when it is
  * done. The time that they take counts towards the call's total deadline.
@@ -174,13 +178,20 @@ internal class Receiver(private val hooks: Hooks) : HookReceiver {
             call.use {
                 try {
                     answer(event, call)
-                } catch (error: LlmException) {
-                    call.answerError(error.kind, error.message.orEmpty())
                 } catch (@Suppress("TooGenericExceptionCaught") error: Throwable) {
-                    call.answerError(ErrorKind.PERMISSION, "$error")
+                    refuse(event, call, error)
                 }
             }
         }
+    }
+
+    private fun refuse(event: HookEvent, call: NativeHookCall, error: Throwable) {
+        if (event.stage == HookStage.ON_END) {
+            // Nothing can be refused any more, and the error would be lost.
+            Logger.getLogger("dev.kreuzberg.literllm").log(Level.WARNING, "a hook failed at onEnd", error)
+        }
+        val kind = (error as? LlmException)?.kind ?: ErrorKind.PERMISSION
+        call.answerError(kind, if (error is LlmException) error.message.orEmpty() else "$error", ThrownByHook(error))
     }
 
     private suspend fun answer(event: HookEvent, call: NativeHookCall) {
@@ -215,6 +226,11 @@ internal class Receiver(private val hooks: Hooks) : HookReceiver {
             }
         }
     }
+}
+
+/** What a hook threw, as it passes through the engine. */
+internal class ThrownByHook(val error: Throwable) : Thrown {
+    override fun description(): String = error.toString()
 }
 
 /** An error of that kind, for hooks that refuse a call. */

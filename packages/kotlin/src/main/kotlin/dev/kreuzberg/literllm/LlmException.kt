@@ -2,6 +2,7 @@ package dev.kreuzberg.literllm
 
 import dev.kreuzberg.literllm.internal.ErrorDetails
 import dev.kreuzberg.literllm.internal.NativeException
+import dev.kreuzberg.literllm.internal.Thrown
 
 /**
  * What went wrong, as a closed family: match it with `when`. Its message says what happened, where, and what to do next, and never
@@ -37,7 +38,8 @@ public sealed class LlmException(private val details: ErrorDetails) : RuntimeExc
     public val partial: ChatCompletion? get() = details.partial
 
     /** The error of each model tried, where all failed. */
-    public val causes: List<LlmException> get() = details.causes.map(::exception)
+    public var causes: List<LlmException> = listOf()
+        internal set
 
     /** The key is missing or refused. */
     public class Authentication internal constructor(details: ErrorDetails) : LlmException(details)
@@ -93,10 +95,19 @@ internal inline fun <T> translated(body: () -> T): T =
     try {
         body()
     } catch (failed: NativeException.Failed) {
-        throw exception(failed.details)
+        throw exception(failed.details, failed.thrown)
     }
 
-internal fun exception(details: ErrorDetails): LlmException =
+/** The exception of an error. Its cause is what the program's own code threw, or the error of the last model tried. */
+internal fun exception(details: ErrorDetails, thrown: List<Thrown?> = listOf()): LlmException {
+    val made = exceptionOfKind(details)
+    made.causes = details.causes.mapIndexed { at, cause -> exception(cause, listOf(thrown.getOrNull(at + 1))) }
+    val cause = (thrown.firstOrNull() as? ThrownByHook)?.error ?: made.causes.lastOrNull()
+    if (cause != null) made.initCause(cause)
+    return made
+}
+
+private fun exceptionOfKind(details: ErrorDetails): LlmException =
     when (details.kind) {
         ErrorKind.AUTHENTICATION -> LlmException.Authentication(details)
         ErrorKind.PERMISSION -> LlmException.Permission(details)

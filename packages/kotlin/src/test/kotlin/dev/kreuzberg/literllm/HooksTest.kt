@@ -10,6 +10,7 @@ import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertInstanceOf
 import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Assertions.assertSame
 import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
@@ -17,6 +18,9 @@ import org.junit.jupiter.api.Timeout
 import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicInteger
+import java.util.logging.Handler
+import java.util.logging.LogRecord
+import java.util.logging.Logger
 
 /** Hooks around calls, told apart by what the mock saw. */
 @Timeout(120, unit = TimeUnit.SECONDS, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
@@ -126,6 +130,50 @@ class HooksTest {
         assertEquals("kept answer", runBlocking { client(answering).chat(request("status=500")) }.text)
         // One that throws what it was given changes nothing.
         assertThrows(LlmException.Server::class.java) { runBlocking { client(object : Hooks {}).chat(request("status=500")) } }
+    }
+
+    @Test
+    fun `what a hook threw is the cause`() {
+        val mine = IllegalStateException("mine")
+        val hooks = listOf(
+            hooks { beforeRequest { _, _ -> throw mine } },
+            hooks { afterHeaders { _, _ -> throw mine } },
+            hooks { onChunks { _, _ -> throw mine } },
+            hooks { onError { _, _ -> throw mine } },
+        )
+        for (hook in hooks) {
+            val behaviour = if (HookStage.ON_ERROR in hook.stages) "status=500" else "text=one"
+            val client = client(hook)
+            val refused = assertThrows(LlmException.Permission::class.java) { runBlocking { client.chat(request(behaviour)) } }
+            assertSame(mine, refused.cause)
+            assertSame(mine, assertThrows(LlmException::class.java) { client.blocking().chat(request(behaviour)) }.cause)
+        }
+        val list = ChatCompletionRequest(listOf("openai/demo?status=500", "openai/other?status=500"), listOf(Message.user("Hi")))
+        val all = assertThrows(LlmException.AllFailed::class.java) { runBlocking { client(hooks.last()).chat(list) } }
+        assertEquals(listOf(mine, mine), all.causes.map { it.cause })
+        assertSame(all.causes.last(), all.cause)
+    }
+
+    @Test
+    fun `what onEnd throws is logged`() = runBlocking {
+        val records = CopyOnWriteArrayList<LogRecord>()
+        val logger = Logger.getLogger("dev.kreuzberg.literllm")
+        val keeping = object : Handler() {
+            override fun publish(record: LogRecord) {
+                records += record
+            }
+
+            override fun flush() = Unit
+
+            override fun close() = Unit
+        }
+        logger.addHandler(keeping)
+        try {
+            assertEquals("one", client(hooks { onEnd { _, _ -> error("mine") } }).chat(request("text=one")).text)
+        } finally {
+            logger.removeHandler(keeping)
+        }
+        assertEquals(listOf("mine"), records.map { it.thrown.message })
     }
 
     @Test

@@ -689,7 +689,10 @@ internal interface UniffiCallbackInterfaceBatchReceiverMethod0 : com.sun.jna.Cal
     fun callback(`uniffiHandle`: Long,`address`: Long,`length`: Long,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,)
 }
 internal interface UniffiCallbackInterfaceBatchReceiverMethod1 : com.sun.jna.Callback {
-    fun callback(`uniffiHandle`: Long,`error`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,)
+    fun callback(`uniffiHandle`: Long,`error`: RustBuffer.ByValue,`thrown`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,)
+}
+internal interface UniffiCallbackInterfaceThrownMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: Pointer,)
 }
 internal interface UniffiCallbackInterfaceHookReceiverMethod0 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: Pointer,)
@@ -719,6 +722,25 @@ internal open class UniffiVTableCallbackInterfaceBatchReceiver(
         `uniffiClone` = other.`uniffiClone`
         `take` = other.`take`
         `fail` = other.`fail`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "description")
+internal open class UniffiVTableCallbackInterfaceThrown(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `description`: UniffiCallbackInterfaceThrownMethod0? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `description`: UniffiCallbackInterfaceThrownMethod0? = null,
+    ): UniffiVTableCallbackInterfaceThrown(`uniffiFree`,`uniffiClone`,`description`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceThrown) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `description` = other.`description`
     }
 
 }
@@ -834,6 +856,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_nativecall_request_next(
     ): Int
+    external fun uniffi_literllm_uniffi_checksum_method_thrown_description(
+    ): Int
     external fun uniffi_literllm_uniffi_checksum_method_hookreceiver_stages(
     ): Int
     external fun uniffi_literllm_uniffi_checksum_method_hookreceiver_ask(
@@ -874,6 +898,7 @@ internal object UniffiLib {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "literllm_uniffi"))
         uniffiCallbackInterfaceBatchReceiver.register(this)
         uniffiCallbackInterfaceHookReceiver.register(this)
+        uniffiCallbackInterfaceThrown.register(this)
         uniffiCallbackInterfaceTokenReceiver.register(this)
         dev.kreuzberg.literllm.uniffiEnsureInitialized()
 
@@ -896,7 +921,7 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_literllm_uniffi_fn_method_batchreceiver_take(`ptr`: Long,`address`: Long,`length`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_literllm_uniffi_fn_method_batchreceiver_fail(`ptr`: Long,`error`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_literllm_uniffi_fn_method_batchreceiver_fail(`ptr`: Long,`error`: RustBuffer.ByValue,`thrown`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_literllm_uniffi_fn_clone_nativecall(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
@@ -918,6 +943,14 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_literllm_uniffi_fn_method_nativecall_request_next(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_literllm_uniffi_fn_clone_thrown(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_literllm_uniffi_fn_free_thrown(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_init_callback_vtable_thrown(`vtable`: UniffiVTableCallbackInterfaceThrown,
+    ): Unit
+    external fun uniffi_literllm_uniffi_fn_method_thrown_description(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
     external fun uniffi_literllm_uniffi_fn_clone_hookreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Long
     external fun uniffi_literllm_uniffi_fn_free_hookreceiver(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
@@ -936,7 +969,7 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_chunks(`ptr`: Long,`chunks`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
-    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(`ptr`: Long,`kind`: RustBufferErrorKind.ByValue,`message`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_error(`ptr`: Long,`kind`: RustBufferErrorKind.ByValue,`message`: RustBuffer.ByValue,`thrown`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_literllm_uniffi_fn_method_nativehookcall_answer_request(`ptr`: Long,`request`: RustBufferChatCompletionRequest.ByValue,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
@@ -1139,7 +1172,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_method_batchreceiver_take() and 0xFFFF) != 10575) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_literllm_uniffi_checksum_method_batchreceiver_fail() and 0xFFFF) != 38744) {
+    if ((lib.uniffi_literllm_uniffi_checksum_method_batchreceiver_fail() and 0xFFFF) != 61803) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_cancel() and 0xFFFF) != 27066) {
@@ -1166,6 +1199,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativecall_request_next() and 0xFFFF) != 4004) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_literllm_uniffi_checksum_method_thrown_description() and 0xFFFF) != 319) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_literllm_uniffi_checksum_method_hookreceiver_stages() and 0xFFFF) != 5972) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1178,7 +1214,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_chunks() and 0xFFFF) != 11008) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_error() and 0xFFFF) != 47644) {
+    if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_error() and 0xFFFF) != 57900) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_literllm_uniffi_checksum_method_nativehookcall_answer_request() and 0xFFFF) != 2592) {
@@ -1710,9 +1746,9 @@ public interface BatchReceiver {
     fun `take`(`address`: kotlin.Long, `length`: kotlin.Long)
 
     /**
-     * The stream has failed.
+     * The stream has failed, as [`NativeError`] says it.
      */
-    fun `fail`(`error`: ErrorDetails)
+    fun `fail`(`error`: ErrorDetails, `thrown`: List<Thrown?>)
 
     companion object
 }
@@ -1844,15 +1880,16 @@ open class BatchReceiverImpl: Disposable, AutoCloseable, BatchReceiver
 
 
     /**
-     * The stream has failed.
-     */override fun `fail`(`error`: ErrorDetails)
+     * The stream has failed, as [`NativeError`] says it.
+     */override fun `fail`(`error`: ErrorDetails, `thrown`: List<Thrown?>)
         =
     callWithHandle {
     uniffiRustCall() { _status ->
     UniffiLib.uniffi_literllm_uniffi_fn_method_batchreceiver_fail(
         it,
 
-        FfiConverterTypeErrorDetails.lower(`error`),_status)
+        FfiConverterTypeErrorDetails.lower(`error`),
+        FfiConverterSequenceOptionalTypeThrown.lower(`thrown`),_status)
 }
     }
 
@@ -1890,11 +1927,12 @@ internal object uniffiCallbackInterfaceBatchReceiver {
         }
     }
     internal object `fail`: UniffiCallbackInterfaceBatchReceiverMethod1 {
-        override fun callback(`uniffiHandle`: Long,`error`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,) {
+        override fun callback(`uniffiHandle`: Long,`error`: RustBuffer.ByValue,`thrown`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: Pointer,) {
             val uniffiObj = FfiConverterTypeBatchReceiver.handleMap.get(uniffiHandle)
             val makeCall = { ->
                 uniffiObj.`fail`(
                     FfiConverterTypeErrorDetails.lift(`error`),
+                    FfiConverterSequenceOptionalTypeThrown.lift(`thrown`),
                 )
             }
             val writeReturn = { _: Unit -> Unit }
@@ -3142,7 +3180,10 @@ public interface NativeHookCallInterface {
 
     fun `answerChunks`(`chunks`: List<ChatCompletionChunk>)
 
-    fun `answerError`(`kind`: ErrorKind, `message`: kotlin.String)
+    /**
+     * Refuses, for what was thrown, if anything was.
+     */
+    fun `answerError`(`kind`: ErrorKind, `message`: kotlin.String, `thrown`: Thrown? = null)
 
     fun `answerRequest`(`request`: ChatCompletionRequest)
 
@@ -3291,7 +3332,10 @@ open class NativeHookCall: Disposable, AutoCloseable, NativeHookCallInterface
 
 
 
-    override fun `answerError`(`kind`: ErrorKind, `message`: kotlin.String)
+
+    /**
+     * Refuses, for what was thrown, if anything was.
+     */override fun `answerError`(`kind`: ErrorKind, `message`: kotlin.String, `thrown`: Thrown?)
         =
     callWithHandle {
     uniffiRustCall() { _status ->
@@ -3299,7 +3343,8 @@ open class NativeHookCall: Disposable, AutoCloseable, NativeHookCallInterface
         it,
 
         FfiConverterTypeErrorKind.lower(`kind`),
-        FfiConverterString.lower(`message`),_status)
+        FfiConverterString.lower(`message`),
+        FfiConverterOptionalTypeThrown.lower(`thrown`),_status)
 }
     }
 
@@ -3394,6 +3439,322 @@ public object FfiConverterTypeNativeHookCall: FfiConverter<NativeHookCall, Long>
     override fun allocationSize(value: NativeHookCall) = 8UL
 
     override fun write(value: NativeHookCall, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * What the program's own code threw, on its way through the engine.
+ */
+public interface Thrown {
+
+    fun `description`(): kotlin.String
+
+    companion object
+}
+
+/**
+ * What the program's own code threw, on its way through the engine.
+ */
+open class ThrownImpl: Disposable, AutoCloseable, Thrown
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_literllm_uniffi_fn_free_thrown(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_literllm_uniffi_fn_clone_thrown(handle, status)
+        }
+    }
+
+    override fun `description`(): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_literllm_uniffi_fn_method_thrown_description(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceThrown {
+    internal object `description`: UniffiCallbackInterfaceThrownMethod0 {
+        override fun callback(`uniffiHandle`: Long,`uniffiOutReturn`: RustBuffer,uniffiCallStatus: Pointer,) {
+            val uniffiObj = FfiConverterTypeThrown.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`description`(
+                )
+            }
+            val writeReturn = { value: kotlin.String -> uniffiOutReturn.setValue(FfiConverterString.lower(value)) }
+            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeThrown.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeThrown.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceThrown.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `description`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_literllm_uniffi_fn_init_callback_vtable_thrown(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeThrown: FfiConverter<Thrown, Long> {
+    internal val handleMap = UniffiHandleMap<Thrown>()
+
+    override fun lower(value: Thrown): Long {
+        if (value is ThrownImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): Thrown {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return ThrownImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): Thrown {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Thrown) = 8UL
+
+    override fun write(value: Thrown, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -4012,14 +4373,19 @@ public object FfiConverterTypeHookStage: FfiConverterRustBuffer<HookStage> {
 /**
  * How an error crosses; never seen by users.
  */
-sealed class NativeException: kotlin.Exception() {
+sealed class NativeException: kotlin.Exception(), Disposable  {
 
     class Failed(
 
-        val `details`: ErrorDetails
+        val `details`: ErrorDetails,
+
+        /**
+         * What it comes from, and then what each of its causes does.
+         */
+        val `thrown`: List<Thrown?>
         ) : NativeException() {
         override val message
-            get() = "details=${ `details` }"
+            get() = "details=${ `details` }, thrown=${ `thrown` }"
     }
 
 
@@ -4030,6 +4396,20 @@ sealed class NativeException: kotlin.Exception() {
         override fun lift(error_buf: RustBuffer.ByValue): NativeException = FfiConverterTypeNativeError.lift(error_buf)
     }
 
+
+    @Suppress("UNNECESSARY_SAFE_CALL") // codegen is much simpler if we unconditionally emit safe calls here
+    override fun destroy() {
+        when(this) {
+            is NativeException.Failed -> {
+
+    Disposable.destroy(
+        this.`details`,
+        this.`thrown`
+    )
+
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
 
 }
 
@@ -4043,6 +4423,7 @@ public object FfiConverterTypeNativeError : FfiConverterRustBuffer<NativeExcepti
         return when(buf.getInt()) {
             1 -> NativeException.Failed(
                 FfiConverterTypeErrorDetails.read(buf),
+                FfiConverterSequenceOptionalTypeThrown.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
@@ -4054,6 +4435,7 @@ public object FfiConverterTypeNativeError : FfiConverterRustBuffer<NativeExcepti
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorDetails.allocationSize(value.`details`)
+                + FfiConverterSequenceOptionalTypeThrown.allocationSize(value.`thrown`)
             )
         }
     }
@@ -4063,6 +4445,7 @@ public object FfiConverterTypeNativeError : FfiConverterRustBuffer<NativeExcepti
             is NativeException.Failed -> {
                 buf.putInt(1)
                 FfiConverterTypeErrorDetails.write(value.`details`, buf)
+                FfiConverterSequenceOptionalTypeThrown.write(value.`thrown`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -4162,6 +4545,38 @@ public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?>
         } else {
             buf.put(1)
             FfiConverterString.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeThrown: FfiConverterRustBuffer<Thrown?> {
+    override fun read(buf: ByteBuffer): Thrown? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeThrown.read(buf)
+    }
+
+    override fun allocationSize(value: Thrown?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeThrown.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Thrown?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeThrown.write(value, buf)
         }
     }
 }
@@ -4398,6 +4813,34 @@ public object FfiConverterSequenceTypeHookStage: FfiConverterRustBuffer<List<Hoo
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeHookStage.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceOptionalTypeThrown: FfiConverterRustBuffer<List<Thrown?>> {
+    override fun read(buf: ByteBuffer): List<Thrown?> {
+        val len = buf.getInt()
+        return List<Thrown?>(len) {
+            FfiConverterOptionalTypeThrown.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Thrown?>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterOptionalTypeThrown.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Thrown?>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterOptionalTypeThrown.write(it, buf)
         }
     }
 }
