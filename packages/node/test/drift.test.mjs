@@ -109,12 +109,12 @@ test("each field of the engine's wire types is named here", () => {
 const options = structs(join(core, "config.rs"), join(core, "providers", "catalog.rs"));
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
 
-/** Every option under a struct: its name as a path, its Rust type, and whether only code can give it. */
+/** Every option under a struct: its name as a path, and its Rust type. */
 function optionsUnder(name) {
   return options.get(name).flatMap(({ attributes, field, type }) => {
     const struct = /(\w+)>*$/.exec(type)[1];
     if (attributes.includes("flatten")) return optionsUnder(struct);
-    const here = { path: camel(field), type, byCode: attributes.includes("serde(skip)") };
+    const here = { path: camel(field), type };
     const isRecord = options.has(struct) && !type.includes("HashMap");
     return isRecord
       ? [here, ...optionsUnder(struct).map((inner) => ({ ...inner, path: `${here.path}.${inner.path}` }))]
@@ -129,7 +129,8 @@ for (const [struct, type] of [
   test(`each field of ${struct} is an option in JavaScript, and no option is without one`, () => {
     const theirs = optionsUnder(struct);
     const top = theirs.map(({ path }) => path).filter((path) => !path.includes("."));
-    const ours = [...membersOf(type)].filter((name) => name !== "signal");
+    // Given to the engine beside the fields.
+    const ours = [...membersOf(type)].filter((name) => name !== "signal" && name !== "hooks");
     assert.deepEqual(ours.sort(), top.sort());
     for (const { path } of theirs.filter(({ path }) => path.includes("."))) {
       const [parent, member] = path.split(/\.(?=[^.]*$)/);
@@ -138,8 +139,7 @@ for (const [struct, type] of [
   });
 
   test(`the engine reads each option of ${type} under its own name, and times in seconds`, () => {
-    for (const { path, type, byCode } of optionsUnder(struct)) {
-      if (byCode) continue;
+    for (const { path, type } of optionsUnder(struct)) {
       const value = type.includes("Duration") ? 1500 : type.includes("Map<") ? { "X-Own": 1 } : 1500.5;
       const names = path.split(".");
       const option = names.reduceRight((inner, name) => ({ [name]: inner }), value);

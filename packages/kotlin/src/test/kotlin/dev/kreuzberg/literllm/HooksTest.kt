@@ -147,6 +147,8 @@ class HooksTest {
             val refused = assertThrows(LlmException.Permission::class.java) { runBlocking { client.chat(request(behaviour)) } }
             assertSame(mine, refused.cause)
             assertSame(mine, assertThrows(LlmException::class.java) { client.blocking().chat(request(behaviour)) }.cause)
+            val streamed = assertThrows(LlmException::class.java) { runBlocking { client.chatStream(request(behaviour)).collect {} } }
+            assertSame(mine, streamed.cause)
         }
         val list = ChatCompletionRequest(listOf("openai/demo?status=500", "openai/other?status=500"), listOf(Message.user("Hi")))
         val all = assertThrows(LlmException.AllFailed::class.java) { runBlocking { client(hooks.last()).chat(list) } }
