@@ -7,6 +7,7 @@ mod route;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,17 +16,16 @@ use tracing::Instrument;
 
 use crate::auth::Credentials;
 use crate::config::{ClientConfig, Deadlines, RequestOptions};
-use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{Before, CallHooks, Ending, Hook, LogCalls, RouteHooks};
-use crate::providers::{self, Call};
+use crate::providers;
 use crate::resilience::cache::{self, Cache, Found};
 use crate::resilience::course::Course;
 use crate::resilience::keys::KeyPool;
 use crate::resilience::limits::Limits;
 use crate::resilience::plan::Task;
 use crate::resilience::retry::RetryPolicy;
-use crate::stream::{ChatStream, Emitter, Meta};
+use crate::stream::{ChatStream, Meta};
 use crate::telemetry::CallSpan;
 use crate::transport::Transport;
 use crate::types::{ChatCompletion, ChatCompletionRequest, Str};
@@ -227,7 +227,7 @@ impl Client {
     /// Asks one model, with the hooks of the call around it if there are any.
     async fn ask<R: Reply>(&self, errand: &Errand<'_>) -> Result<R> {
         match errand.hooks {
-            None => self.fetch(errand, None).instrument(errand.span.span().clone()).await,
+            None => pin!(self.fetch(errand, None)).instrument(errand.span.span().clone()).await,
             Some(hooks) => Box::pin(self.ask_hooked(errand, hooks)).await,
         }
     }
@@ -240,7 +240,7 @@ impl Client {
             Ok(Before::Answer(answer)) => return Ok(R::told(answer, Meta::told(&route.at), errand)),
             Ok(Before::Ask(request)) => {
                 let errand = Errand { request: &request, model: request.model.first(), ..*errand };
-                self.fetch(&errand, Some(&route)).instrument(errand.span.span().clone()).await
+                pin!(self.fetch(&errand, Some(&route))).instrument(errand.span.span().clone()).await
             }
             Err(error) => Err(error),
         };
@@ -250,9 +250,15 @@ impl Client {
         }
     }
 
-    /// Looks for a kept answer before the route is asked.
+    /// Asks the route, unless its answer is kept.
     async fn fetch<R: Reply>(&self, errand: &Errand<'_>, hooks: Option<&RouteHooks>) -> Result<R> {
-        let Some(cache) = &self.0.cache else { return self.retried(errand, hooks).await };
+        match &self.0.cache {
+            None => self.retried(errand, hooks).await,
+            Some(cache) => Box::pin(self.fetch_through(cache, errand, hooks)).await,
+        }
+    }
+
+    async fn fetch_through<R: Reply>(&self, cache: &Arc<Cache>, errand: &Errand<'_>, hooks: Option<&RouteHooks>) -> Result<R> {
         let Errand { request, options, .. } = *errand;
         check_request(request)?;
         let config = &self.0.config;
@@ -274,7 +280,7 @@ impl Client {
 
     /// Makes attempts until one succeeds, the policy gives up, or the total deadline passes.
     async fn retried<R: Reply>(&self, errand: &Errand<'_>, hooks: Option<&RouteHooks>) -> Result<R> {
-        let Errand { request, model, options, span, stream, started, .. } = *errand;
+        let Errand { request, model, options, span, started, .. } = *errand;
         check_request(request)?;
         let config = &self.0.config;
         let deadlines = Deadlines::of(&options.timeouts, &config.timeouts);
@@ -288,53 +294,23 @@ impl Client {
             if let Some((number, pool)) = &key {
                 Arc::make_mut(&mut route.target).key = Some(pool.keys()[*number].clone());
             }
-            let meta = Meta::of(&route.target);
+            let described = |error| Meta::of(&route.target).describe(error);
             let turn = if self.0.limits.is_empty() {
                 None
             } else {
-                let turn = self.0.limits.turn(&route.target, request);
+                let turn = Box::pin(self.0.limits.turn(&route.target, request));
                 let turn = deadlines.within_total(started, "it waited its turn under `limits`", turn).await;
-                Some(turn.map_err(|error| meta.describe(error))?)
+                Some(turn.map_err(described)?)
             };
             span.attempt();
-            let call = Call {
-                request,
-                target: &route.target,
-                stream,
-                drop_unsupported: options.drop_unsupported.unwrap_or(config.drop_unsupported),
-            };
-            let mut outgoing = route.provider.request(&call).map_err(|error| meta.describe(error))?;
-            for headers in [&self.0.headers, &headers].into_iter().filter(|headers| !headers.is_empty()) {
-                outgoing.headers.extend(headers.clone());
-            }
-            // A compressing proxy would hold chunks back.
-            outgoing.headers.entry(http::header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
-            let sent = Instant::now();
-            let decoder = Decoder::new(route.provider.framing(), config.event_cap());
-            let wants_usage = request.wants_usage();
-            let result = R::attempt(Box::new(Attempt {
-                client: self.clone(),
-                provider: route.provider,
-                outgoing,
-                decoder,
-                translator: route.provider.translator(&call),
-                emitter: Emitter::new(route.target.model.clone(), request.n.unwrap_or(1), wants_usage),
-                deadlines,
-                started,
-                sent,
-                meta: meta.clone(),
-                target: Arc::clone(&route.target),
-                request: (!stream).then(|| Box::new(request.clone())),
-                span: span.clone(),
-                hooks: hooks.cloned(),
-                turn,
-            }))
-            .await;
-            let error = match result {
+            let mut attempt = Attempt::new(self, errand, &route, &headers, deadlines).map_err(described)?;
+            attempt.hooks = hooks.cloned();
+            attempt.turn = turn;
+            let error = match R::attempt(attempt).await {
                 Ok(value) => return Ok(value),
-                Err(error) => meta.describe(error),
+                Err(error) => described(error),
             };
-            if refuses_stream_options(&error) && !wants_usage && !route.target.host.quirks.no_stream_options {
+            if refuses_stream_options(&error) && !request.wants_usage() && !route.target.host.quirks.no_stream_options {
                 Arc::make_mut(&mut route.target).host.quirks.no_stream_options = true;
                 continue;
             }

@@ -12,15 +12,13 @@ use crate::types::{ChatCompletion, ChatCompletionRequest, FinishReason};
 
 /// One call, with its retries and all routes that it asks.
 #[derive(Debug, Clone)]
-pub(crate) struct CallSpan {
+pub(crate) struct CallSpan(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     span: Span,
     started: Instant,
     trace_content: bool,
-    progress: Arc<Progress>,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
     attempts: AtomicU32,
     has_spoken: AtomicBool,
 }
@@ -50,25 +48,26 @@ impl CallSpan {
         if trace_content && !span.is_disabled() {
             span.record("gen_ai.input.messages", serde_json::to_string(&request.messages).unwrap_or_default());
         }
-        Self { span, started: Instant::now(), trace_content, progress: Arc::default() }
+        let (started, attempts, has_spoken) = (Instant::now(), AtomicU32::default(), AtomicBool::default());
+        Self(Arc::new(Inner { span, started, trace_content, attempts, has_spoken }))
     }
 
     pub(crate) fn span(&self) -> &Span {
-        &self.span
+        &self.0.span
     }
 
     pub(crate) fn provider(&self, provider: &str) {
-        self.span.record("gen_ai.provider.name", provider);
+        self.0.span.record("gen_ai.provider.name", provider);
     }
 
     pub(crate) fn attempt(&self) {
-        self.span.record("literllm.attempts", self.progress.attempts.fetch_add(1, Ordering::Relaxed) + 1);
+        self.0.span.record("literllm.attempts", self.0.attempts.fetch_add(1, Ordering::Relaxed) + 1);
     }
 
     pub(crate) fn retry(&self, error: &Error, wait: std::time::Duration) {
         tracing::warn!(
             target: "literllm",
-            parent: &self.span,
+            parent: &self.0.span,
             kind = error.kind().as_str(),
             status = error.status(),
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
@@ -80,7 +79,7 @@ impl CallSpan {
     pub(crate) fn route_failed(&self, error: &Error) {
         tracing::warn!(
             target: "literllm",
-            parent: &self.span,
+            parent: &self.0.span,
             kind = error.kind().as_str(),
             status = error.status(),
             provider = error.provider(),
@@ -91,14 +90,14 @@ impl CallSpan {
 
     /// The model said something; the first time counts.
     pub(crate) fn first_token(&self) {
-        if self.progress.has_spoken.swap(true, Ordering::Relaxed) {
+        if self.0.has_spoken.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.span.record("gen_ai.response.time_to_first_chunk", self.started.elapsed().as_secs_f64());
+        self.0.span.record("gen_ai.response.time_to_first_chunk", self.0.started.elapsed().as_secs_f64());
     }
 
     pub(crate) fn is_disabled(&self) -> bool {
-        self.span.is_disabled()
+        self.0.span.is_disabled()
     }
 
     /// The call is over; `provider` is the one that answered last, where that is not the one that was asked last.
@@ -110,28 +109,28 @@ impl CallSpan {
             self.provider(provider);
         }
         if !answer.id.is_empty() {
-            self.span.record("gen_ai.response.id", &*answer.id);
-            self.span.record("gen_ai.response.model", &*answer.model);
+            self.0.span.record("gen_ai.response.id", &*answer.id);
+            self.0.span.record("gen_ai.response.model", &*answer.model);
         }
         let reasons: Vec<&str> =
             answer.choices.iter().filter_map(|choice| choice.finish_reason.as_ref()).map(FinishReason::as_str).collect();
         if !reasons.is_empty() {
-            self.span.record("gen_ai.response.finish_reasons", reasons.join(","));
+            self.0.span.record("gen_ai.response.finish_reasons", reasons.join(","));
         }
         if let Some(usage) = &answer.usage {
-            self.span.record("gen_ai.usage.input_tokens", usage.prompt_tokens);
-            self.span.record("gen_ai.usage.output_tokens", usage.completion_tokens);
+            self.0.span.record("gen_ai.usage.input_tokens", usage.prompt_tokens);
+            self.0.span.record("gen_ai.usage.output_tokens", usage.completion_tokens);
         }
-        if self.trace_content {
+        if self.0.trace_content {
             let messages: Vec<_> = answer.choices.iter().map(|choice| &choice.message).collect();
-            self.span.record("gen_ai.output.messages", serde_json::to_string(&messages).unwrap_or_default());
+            self.0.span.record("gen_ai.output.messages", serde_json::to_string(&messages).unwrap_or_default());
         }
         if let Some(error) = error {
-            self.span.record("error.type", error.kind().as_str());
+            self.0.span.record("error.type", error.kind().as_str());
             let kind = error.kind().as_str();
-            tracing::warn!(target: "literllm", parent: &self.span, kind, status = error.status(), "failed");
+            tracing::warn!(target: "literllm", parent: &self.0.span, kind, status = error.status(), "failed");
         } else {
-            tracing::info!(target: "literllm", parent: &self.span, "complete");
+            tracing::info!(target: "literllm", parent: &self.0.span, "complete");
         }
     }
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
@@ -128,37 +129,43 @@ impl Transport {
     }
 
     /// Posts and waits for the answer's headers. `connect_timeout` bounds the time until the request can be handed over.
-    pub(crate) async fn post(&self, request: Outgoing, connect_timeout: Option<Duration>) -> Result<Answer> {
-        let mut request = request;
+    pub(crate) async fn post(&self, request: &Outgoing, connect_timeout: Option<Duration>) -> Result<Answer> {
+        let mut moved = None;
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.send(Method::POST, &request, connect_timeout).await?;
+            let url = moved.as_deref().unwrap_or(&*request.url);
+            let answer = self.send(Method::POST, url, request, connect_timeout).await?;
             let Some(location) = redirect_of(&answer) else { return Ok(answer) };
-            request.url = same_host(&request.url, &location).ok_or_else(|| {
+            moved = Some(same_host(url, &location).ok_or_else(|| {
                 let message = format!(
                     "the host redirects to {location}, which is not followed: the key belongs to this host; correct the base URL"
                 );
                 Error::new(ErrorKind::Protocol, message).with_status(answer.status.as_u16())
-            })?;
+            })?);
         }
         Err(Error::new(ErrorKind::Protocol, "the host redirects in circles; correct the base URL"))
     }
 
-    /// One request of any method, for token endpoints and the like.
-    pub(crate) async fn send(&self, method: Method, request: &Outgoing, connect_timeout: Option<Duration>) -> Result<Answer> {
-        let Address { url, secure, host } = self.address(&request.url)?;
+    /// One request of any method, to `address` instead of its own, for token endpoints and the like.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        address: &str,
+        request: &Outgoing,
+        connect_timeout: Option<Duration>,
+    ) -> Result<Answer> {
+        let Address { url, secure, host } = self.address(address)?;
         let deadline = connect_timeout.map(|limit| (Instant::now() + limit, limit));
         let mut refusals = 0;
         loop {
             let (lane, place) = host.take_place(self.streams_per_connection(secure));
             let handed_over = Arc::new(AtomicBool::new(false));
             let body = RequestBody { bytes: Some(request.body.clone()), handed_over: Arc::clone(&handed_over) };
-            let mut built = self.lane(secure, lane)?.request(method.clone(), url.clone()).headers(request.headers.clone());
-            if method != Method::GET {
-                built = built.body(reqwest::Body::wrap(body));
-            }
+            let answer = self.lane(secure, lane)?.request(method.clone(), url.clone());
+            let answer = sent(answer, &request.headers, (method != Method::GET).then_some(body))
+                .map_err(|error| send_error(error, address))?;
             let answer = tokio::select! {
                 biased;
-                answer = built.send() => answer,
+                answer = answer => answer,
                 limit = passed(deadline, &handed_over) => {
                     let message = format!("no connection within {} (connect_timeout); check the network, the base URL and any proxy", seconds(limit));
                     return Err(Error::new(ErrorKind::Timeout, message));
@@ -171,12 +178,12 @@ impl Transport {
                     refusals += 1;
                     continue;
                 }
-                Err(error) => return Err(send_error(error, &request.url)),
+                Err(error) => return Err(send_error(error, address)),
             };
             if answer.version() != Version::HTTP_2 {
                 host.speaks_http1.store(true, Ordering::Release);
             }
-            let (status, headers) = (answer.status(), copied(&std::mem::take(answer.headers_mut())));
+            let (status, headers) = (answer.status(), in_own_memory(std::mem::take(answer.headers_mut())));
             return Ok(Answer { status, headers, body: AnswerBody { answer, unread: Bytes::new(), _place: place } });
         }
     }
@@ -291,11 +298,29 @@ impl Body for RequestBody {
     }
 }
 
+/// Sends a request with these headers, and with the login that its URL may hold where they bring none.
+fn sent(
+    request: reqwest::RequestBuilder,
+    headers: &HeaderMap,
+    body: Option<RequestBody>,
+) -> reqwest::Result<impl Future<Output = reqwest::Result<reqwest::Response>> + use<>> {
+    let (client, request) = request.build_split();
+    let mut request = request?;
+    let login = std::mem::replace(request.headers_mut(), headers.clone()).remove(AUTHORIZATION);
+    if let Some(login) = login {
+        request.headers_mut().entry(AUTHORIZATION).or_insert(login);
+    }
+    *request.body_mut() = body.map(reqwest::Body::wrap);
+    Ok(client.execute(request))
+}
+
 /// The headers in memory of their own. As they came, each keeps the whole buffer that the connection read them into (8 KiB) alive, for as
 /// long as the answer lasts.
-fn copied(headers: &HeaderMap) -> HeaderMap {
-    let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).expect("it was a header's value before");
-    headers.iter().map(|(name, value)| (name.clone(), copy(value))).collect()
+fn in_own_memory(mut headers: HeaderMap) -> HeaderMap {
+    for value in headers.values_mut() {
+        *value = HeaderValue::from_bytes(value.as_bytes()).expect("it was a header's value before");
+    }
+    headers
 }
 
 /// Returns when the deadline passes while the request waits for a connection.

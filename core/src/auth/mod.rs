@@ -243,7 +243,7 @@ impl Source<'_> {
     async fn ask(&self, method: Method, url: String, headers: HeaderMap, body: impl Into<Bytes>) -> Result<String> {
         const CAP: usize = 1024 * 1024;
         let request = Outgoing { url, headers, body: body.into(), auth: Auth::Ready };
-        let answer = self.transport.send(method, &request, self.connect_timeout).await?;
+        let answer = self.transport.send(method, &request.url, &request, self.connect_timeout).await?;
         let (status, headers) = (answer.status.as_u16(), answer.headers.clone());
         let body = String::from_utf8_lossy(&answer.body.read(CAP).await?).into_owned();
         if (200..300).contains(&status) {

@@ -1,13 +1,17 @@
 //! One attempt: a request sent once, its answer read whole or begun as a stream.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::Client;
+use super::route::Route;
+use super::{Client, Errand};
 use crate::auth::{Auth, Source};
 use crate::config::Deadlines;
 use crate::decode::Decoder;
@@ -28,9 +32,9 @@ pub(super) struct Attempt {
     pub client: Client,
     pub provider: &'static dyn Provider,
     pub outgoing: Outgoing,
-    pub decoder: Decoder,
     pub translator: Box<dyn Translator>,
-    pub emitter: Emitter,
+    pub choices: u32,
+    pub wants_usage: bool,
     pub deadlines: Deadlines,
     pub started: Instant,
     pub sent: Instant,
@@ -45,25 +49,67 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// Makes the request of `errand` for one route; `headers` are the call's own.
+    pub(super) fn new(
+        client: &Client,
+        errand: &Errand<'_>,
+        route: &Route,
+        headers: &HeaderMap,
+        deadlines: Deadlines,
+    ) -> Result<Box<Self>> {
+        let Errand { request, options, stream, .. } = *errand;
+        let Route { provider, target, .. } = route;
+        let config = &client.0.config;
+        let drop_unsupported = options.drop_unsupported.unwrap_or(config.drop_unsupported);
+        let call = Call { request, target, stream, drop_unsupported };
+        let mut outgoing = provider.request(&call)?;
+        for headers in [&client.0.headers, headers].into_iter().filter(|headers| !headers.is_empty()) {
+            outgoing.headers.extend(headers.clone());
+        }
+        // A compressing proxy would hold chunks back.
+        outgoing.headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
+        Ok(Box::new(Self {
+            client: client.clone(),
+            provider: *provider,
+            outgoing,
+            translator: provider.translator(&call),
+            choices: request.n.unwrap_or(1),
+            wants_usage: request.wants_usage(),
+            deadlines,
+            started: errand.started,
+            sent: Instant::now(),
+            meta: Meta::of(target),
+            target: Arc::clone(target),
+            request: (!stream).then(|| Box::new(request.clone())),
+            span: errand.span.clone(),
+            hooks: None,
+            turn: None,
+        }))
+    }
+
     pub(super) async fn stream(mut self: Box<Self>) -> Result<ChatStream> {
         let answer = self.send().await?;
-        self.emitter.answered(self.meta.request_id.as_deref(), sent_at(&self.meta.headers));
-        let clock = Clock::new(&self.deadlines, self.started, self.sent);
         if is_html(&self.meta.headers) {
-            let body = self.read(answer, ERROR_BODY).await?;
+            let body = Box::pin(self.read(answer, ERROR_BODY)).await?;
             return Err(failure::not_an_answer(&body));
         }
-        let attempt = *self;
-        let leg = Leg::new(answer, attempt.decoder, attempt.translator, attempt.emitter, clock, attempt.meta, attempt.span);
-        let mut stream = ChatStream::of(leg).in_turn(attempt.turn);
+        let mut stream = self.stream_of(answer);
         stream.begin().await?;
         Ok(stream)
+    }
+
+    fn stream_of(self: Box<Self>, body: AnswerBody) -> ChatStream {
+        let decoder = Decoder::new(self.provider.framing(), self.client.0.config.event_cap());
+        let mut emitter = Emitter::new(self.meta.model.clone(), self.choices, self.wants_usage);
+        emitter.answered(self.meta.request_id.as_deref(), &self.meta.headers);
+        let clock = Clock::new(&self.deadlines, self.started, self.sent);
+        ChatStream::of(Leg::new(body, decoder, self.translator, emitter, clock, self.meta, self.span)).in_turn(self.turn)
     }
 
     pub(super) async fn whole(mut self: Box<Self>) -> Result<ChatCompletion> {
         let answer = self.send().await?;
         let cap = self.client.0.config.event_cap();
-        let body = self.read(answer, cap).await?;
+        let body = Box::pin(self.read(answer, cap)).await?;
         let request = self.request.take().expect("a call without a stream keeps its request");
         let call = Call { request: &request, target: &self.target, stream: false, drop_unsupported: false };
         let answer = self.provider.answer(&body, &call).map_err(|error| self.meta.describe(error))?;
@@ -75,12 +121,9 @@ impl Attempt {
 
     /// Sends and waits for a good answer's headers.
     async fn send(&mut self) -> Result<AnswerBody> {
-        let mut outgoing = std::mem::replace(
-            &mut self.outgoing,
-            Outgoing { url: String::new(), headers: HeaderMap::new(), body: bytes::Bytes::new(), auth: Auth::Ready },
-        );
-        if outgoing.auth != Auth::Ready {
-            let client = &*self.client.0;
+        let bound = self.bound(true);
+        let client = &*self.client.0;
+        if self.outgoing.auth != Auth::Ready {
             let host = &self.target.host;
             let source = Source {
                 target: &self.target,
@@ -88,16 +131,18 @@ impl Attempt {
                 connect_timeout: self.deadlines.connect,
                 token_provider: host.names().find_map(|name| client.config.token_providers.get(&**name)),
             };
-            self.within(Box::pin(client.credentials.authorise(&mut outgoing, &source)), true).await??;
+            within(bound, Box::pin(client.credentials.authorise(&mut self.outgoing, &source))).await??;
             if self.meta.key.is_none() {
-                self.meta.key = bearer_of(&outgoing.headers);
+                self.meta.key = bearer_of(&self.outgoing.headers);
             }
         }
-        let answer = self.within(self.client.0.transport.post(outgoing, self.deadlines.connect), true).await??;
+        let answer = within(bound, pin!(client.transport.post(&self.outgoing, self.deadlines.connect))).await??;
         let Answer { status, headers, body } = answer;
         self.meta.answered(headers);
         if status.is_success() {
-            self.ask_hooks(status).await?;
+            if let Some(hooks) = self.hooks.as_ref().filter(|hooks| hooks.want(Stage::AfterHeaders)) {
+                Box::pin(self.show(hooks, status)).await?;
+            }
             return Ok(body);
         }
         let status = status.as_u16();
@@ -106,36 +151,53 @@ impl Attempt {
             self.client.0.credentials.forget(&self.target.host.name);
         }
         // The status says what matters; a body that breaks off adds nothing.
-        let body = self.read(body, ERROR_BODY).await.unwrap_or_default();
+        let body = Box::pin(self.read(body, ERROR_BODY)).await.unwrap_or_default();
         Err(self.meta.describe(self.provider.failure(status, &self.meta.headers, &body)))
     }
 
     /// Shows the answer's head to the hooks, who may refuse it.
-    async fn ask_hooks(&self, status: StatusCode) -> Result<()> {
-        let Some(hooks) = self.hooks.as_ref().filter(|hooks| hooks.want(Stage::AfterHeaders)) else { return Ok(()) };
+    async fn show(&self, hooks: &RouteHooks, status: StatusCode) -> Result<()> {
         let (status, headers) = (status.as_u16(), HeaderMap::clone(&self.meta.headers));
         hooks.after_headers(&AnswerHead { status, headers, request_id: self.meta.request_id.clone() }).await
     }
 
     async fn read(&self, body: AnswerBody, cap: usize) -> Result<String> {
-        let body = self.within(body.read(cap), false).await?.map_err(|error| self.meta.describe(error))?;
+        let body = within(self.bound(false), body.read(cap)).await?.map_err(|error| self.meta.describe(error))?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    /// Bounds a wait by the total deadline and, before the answer has begun, by that of the first token.
-    async fn within<T>(&self, wait: impl Future<Output = T>, before_answer: bool) -> Result<T> {
-        let first_token = self.deadlines.first_token.filter(|_| before_answer);
-        let limits = [
-            self.deadlines.total.map(|limit| (self.started + limit, limit, "the call was not over", "timeout")),
-            first_token.map(|limit| (self.sent + limit, limit, "no first token", "first_token_timeout")),
-        ];
-        let Some((at, limit, what, option)) = limits.into_iter().flatten().min_by_key(|limit| limit.0) else {
-            return Ok(wait.await);
-        };
-        tokio::time::timeout_at(at, wait)
-            .await
-            .map_err(|_| Error::new(ErrorKind::Timeout, format!("{what} within {} ({option})", seconds(limit))))
+    /// The nearer of the total deadline and, before the answer has begun, that of the first token.
+    fn bound(&self, before_answer: bool) -> Option<Bound> {
+        let total = self.deadlines.total.map(|limit| Bound {
+            at: self.started + limit,
+            limit,
+            what: "the call was not over",
+            option: "timeout",
+        });
+        let first_token = self.deadlines.first_token.filter(|_| before_answer).map(|limit| Bound {
+            at: self.sent + limit,
+            limit,
+            what: "no first token",
+            option: "first_token_timeout",
+        });
+        total.into_iter().chain(first_token).min_by_key(|bound| bound.at)
     }
+}
+
+/// A deadline and what to say once it has passed.
+#[derive(Clone, Copy)]
+struct Bound {
+    at: Instant,
+    limit: Duration,
+    what: &'static str,
+    option: &'static str,
+}
+
+async fn within<T>(bound: Option<Bound>, wait: impl Future<Output = T>) -> Result<T> {
+    let Some(Bound { at, limit, what, option }) = bound else { return Ok(wait.await) };
+    tokio::time::timeout_at(at, wait)
+        .await
+        .map_err(|_| Error::new(ErrorKind::Timeout, format!("{what} within {} ({option})", seconds(limit))))
 }
 
 /// The token that a request shows, a secret like any key.
@@ -178,13 +240,6 @@ impl Meta {
     }
 }
 
-/// When the provider says it sent its answer, in seconds of Unix time; 0 where it does not say.
-fn sent_at(headers: &HeaderMap) -> i64 {
-    let date = headers.get(http::header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-    let since = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
-    since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
-}
-
 fn is_html(headers: &HeaderMap) -> bool {
-    headers.get(http::header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
 }

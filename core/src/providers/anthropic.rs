@@ -6,10 +6,9 @@ mod request;
 mod tests;
 pub(super) mod thinking;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
-use super::{Call, Outgoing, Provider, Translator, json_body, key_header};
+use super::{Call, Outgoing, Provider, Translator, json_body, json_headers, key_header};
 use crate::auth::Auth;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::Emitter;
@@ -26,8 +25,7 @@ pub(crate) struct Anthropic;
 impl Provider for Anthropic {
     fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
         let (body, betas) = request::body(call)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut headers = json_headers();
         headers.insert("anthropic-version", HeaderValue::from_static(VERSION));
         if let Some(key) = &call.target.key {
             key_header(&mut headers, HeaderName::from_static("x-api-key"), "", key)?;

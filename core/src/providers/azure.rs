@@ -1,13 +1,13 @@
 //! Azure: OpenAI's models by deployment, and those of AI Foundry. Both speak the OpenAI dialect (Claude on Foundry speaks Anthropic's)
 //! at addresses of their own.
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 
 use super::anthropic::Anthropic;
-use super::openai::{self, OpenAi};
-use super::{Call, Outgoing, Provider, Translator, json_body, key_header, percent_encoded};
+use super::openai::{Body, OpenAi};
+use super::{Call, Outgoing, Provider, Translator, json_body, json_headers, key_header, percent_encoded};
 use crate::auth::Auth;
 use crate::error::Result;
 use crate::types::ChatCompletion;
@@ -115,10 +115,9 @@ fn versioned(url: String, version: Option<&str>) -> String {
 }
 
 fn outgoing(call: &Call<'_>, url: String) -> Result<Outgoing> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut headers = json_headers();
     let auth = authorise(call, &mut headers)?;
-    Ok(Outgoing { url, headers, body: json_body(&openai::body(call)?), auth })
+    Ok(Outgoing { url, headers, body: json_body(&Body::new(call)?), auth })
 }
 
 /// A key goes into its own header, a token that is given as one into the usual; without either Entra ID gives one.

@@ -5,12 +5,12 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::{Call, Outgoing, Provider, Target, Translator, json_body, key_header, percent_encoded};
+use super::{Call, Outgoing, Provider, Target, Translator, json_body, json_headers, key_header, percent_encoded};
 use crate::auth::{Auth, REGION};
 use crate::decode::Framing;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,8 +25,7 @@ impl Provider for Bedrock {
     fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
         let target = call.target;
         let body = request::body(call)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut headers = json_headers();
         let region = region(target);
         let auth = match &target.key {
             Some(key) => {

@@ -3,10 +3,9 @@
 mod reader;
 mod request;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::header::AUTHORIZATION;
 
-use super::{Call, Outgoing, Provider, Translator, json_body, key_header};
+use super::{Call, Outgoing, Provider, Translator, json_body, json_headers, key_header};
 use crate::auth::Auth;
 use crate::error::Result;
 use crate::stream::Emitter;
@@ -18,8 +17,7 @@ pub(crate) struct Cohere;
 
 impl Provider for Cohere {
     fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut headers = json_headers();
         if let Some(key) = &call.target.key {
             key_header(&mut headers, AUTHORIZATION, "Bearer ", key)?;
         }

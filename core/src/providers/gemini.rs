@@ -8,11 +8,11 @@ mod schema;
 mod thinking;
 mod wire;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Call, Outgoing, Provider, Translator, json_body, key_header};
+use super::{Call, Outgoing, Provider, Translator, json_body, json_headers, key_header};
 use crate::auth::Auth;
 use crate::decode::Framing;
 use crate::error::{Error, Result};
@@ -26,8 +26,7 @@ pub(crate) struct Gemini;
 
 impl Provider for Gemini {
     fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut headers = json_headers();
         if let Some(key) = &call.target.key {
             put_key(&mut headers, key)?;
         }

@@ -76,6 +76,54 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
+/// A number, also where it comes as a float or text; none where it is something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number(pub Option<i64>);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberVisitor;
+        impl<'de> Visitor<'de> for NumberVisitor {
+            type Value = Number;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+                Ok(Number(Some(value)))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+                Ok(Number(Some(i64::try_from(value).unwrap_or(i64::MAX))))
+            }
+            #[allow(clippy::cast_possible_truncation)]
+            fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+                Ok(Number(Some(value as i64)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Number(text.parse().ok()))
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Number(None))
+            }
+            fn visit_bool<E>(self, _value: bool) -> Result<Self::Value, E> {
+                Ok(Number(None))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                IgnoredAny.visit_seq(seq).map(|_| Number(None))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                IgnoredAny.visit_map(map).map(|_| Number(None))
+            }
+        }
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
+impl Number {
+    pub(super) fn index(self) -> Option<u32> {
+        self.0.and_then(|index| u32::try_from(index).ok())
+    }
+}
+
 /// A list that may be `null`, or the one item itself.
 #[derive(Debug)]
 pub(super) struct List<T>(pub Vec<T>);

@@ -1,22 +1,23 @@
 //! Mistral: the OpenAI dialect with names and limits of its own. Its answers are read by that dialect.
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
-use serde_json::{Value, json};
+use http::header::AUTHORIZATION;
+use serde_json::json;
 
-use super::openai::{self, OpenAi};
-use super::{Call, Outgoing, Provider, Translator, json_body, key_header, unsupported};
+use super::openai::{Body, OpenAi};
+use super::{Call, Outgoing, Provider, Translator, json_body, json_headers, key_header, unsupported};
 use crate::auth::Auth;
 use crate::error::Result;
 use crate::types::{ChatCompletion, Content, ContentPart, Message, Role, ToolChoice};
+
+/// What Mistral cannot do.
+const REFUSED: [&str; 7] = ["logit_bias", "logprobs", "top_logprobs", "verbosity", "audio", "web_search_options", "modalities"];
 
 #[derive(Debug)]
 pub(crate) struct Mistral;
 
 impl Provider for Mistral {
     fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut headers = json_headers();
         if let Some(key) = &call.target.key {
             key_header(&mut headers, AUTHORIZATION, "Bearer ", key)?;
         }
@@ -34,48 +35,34 @@ impl Provider for Mistral {
     }
 }
 
-fn body(call: &Call<'_>) -> Result<Value> {
-    let mut body = openai::body(call)?;
+fn body<'a>(call: &Call<'a>) -> Result<Body<'a>> {
+    let request = call.request;
     // Usage always comes; a field that Mistral does not know is refused.
-    body.stream_options = None;
-    body.max_tokens = body.max_tokens.or(body.max_completion_tokens.take());
-    if let Some(seed) = body.seed.take() {
-        body.extra.insert("random_seed", seed.into());
+    let mut body = Body::new(call)?.without_stream_options();
+    body.rename_limit(request.max_tokens, "max_tokens", "max_completion_tokens");
+    body.leave_out("seed");
+    if let Some(seed) = request.seed {
+        body.set("random_seed", seed);
     }
-    (body.user, body.store, body.service_tier) = (None, None, None);
-    for hint in unsupported::OPENAIS {
-        body.extra.remove(hint);
+    unsupported::refuse(call, REFUSED)?;
+    for field in ["user", "store", "service_tier"].into_iter().chain(unsupported::OPENAIS).chain(REFUSED) {
+        body.leave_out(field);
     }
-    let refused = [
-        ("logit_bias", body.logit_bias.take().is_some()),
-        ("logprobs", body.logprobs.take().unwrap_or(false)),
-        ("top_logprobs", body.top_logprobs.take().is_some()),
-        ("verbosity", body.verbosity.take().is_some()),
-        ("audio", body.audio.take().is_some()),
-        ("web_search_options", body.web_search_options.take().is_some()),
-        ("modalities", std::mem::take(&mut body.modalities).iter().any(|modality| modality != "text")),
-    ];
-    for (field, _) in refused.iter().filter(|(_, given)| *given) {
-        call.unsupported(field)?;
+    if request.tool_choice == Some(ToolChoice::Required) {
+        body.set("tool_choice", "any");
     }
-    let choice = body.tool_choice.take().map(|choice| match choice {
-        ToolChoice::Required => Value::from("any"),
-        other => json!(other),
-    });
-    if let Some(choice) = choice {
-        body.extra.insert("tool_choice", choice);
-    }
-    for message in &mut body.messages {
+    let messages = body.messages.to_mut();
+    for message in &mut *messages {
         rewrite(message);
     }
-    if let Some(last) = body.messages.last_mut().filter(|last| last.role == Role::ASSISTANT && last.tool_calls.is_empty()) {
+    if let Some(last) = messages.last_mut().filter(|last| last.role == Role::ASSISTANT && last.tool_calls.is_empty()) {
         last.extra.insert("prefix", true.into());
     }
     // The one dialect's reader dropped the signed thinking; it is this provider's own, and goes back.
-    for (message, original) in body.messages.iter_mut().zip(&call.request.messages) {
+    for (message, original) in messages.iter_mut().zip(&request.messages) {
         replay_thinking(message, original);
     }
-    Ok(json!(body))
+    Ok(body)
 }
 
 fn rewrite(message: &mut Message) {

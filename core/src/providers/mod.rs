@@ -26,6 +26,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -174,6 +175,13 @@ pub(crate) fn family(model: &str) -> Option<&'static str> {
         ("gemini-", "gemini"),
     ];
     FAMILIES.iter().find(|(start, _)| model.starts_with(start)).map(|(_, provider)| *provider)
+}
+
+/// The headers of a body in JSON, with room for those that come to them on the way.
+pub(crate) fn json_headers() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers
 }
 
 /// A header that carries a key; the value is marked sensitive, so that no log shows it.

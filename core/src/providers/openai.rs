@@ -2,24 +2,24 @@
 //!
 //! It is one tolerant dialect: every odd shape is read whatever host it is said to come from, since gateways relay them.
 
+mod body;
 mod template;
 mod wire;
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
+use http::header::AUTHORIZATION;
 use serde_json::Value;
 
 use super::failure::{self, Failure};
-use super::{Call, Outgoing, Provider, Translator, key_header};
+use super::{Call, Outgoing, Provider, Translator, json_body, json_headers, key_header};
 use crate::auth::Auth;
 use crate::decode::{Event, EventKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Emitter, ToolPiece};
-use crate::types::{
-    ChatCompletion, ChatCompletionRequest, ChunkChoice, Delta, FinishReason, Role, Str, StreamOptions, ThinkingBlock, Usage,
-};
+use crate::types::{ChatCompletion, ChunkChoice, Delta, FinishReason, Str, ThinkingBlock, Usage};
+pub(super) use body::Body;
 use template::Template;
 use wire::{Loose, WireChoice, WireChunk, WireDelta, WireToolCall};
 
@@ -28,8 +28,7 @@ pub(crate) struct OpenAi;
 
 impl Provider for OpenAi {
     fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut headers = json_headers();
         if let Some(key) = &call.target.key {
             key_header(&mut headers, AUTHORIZATION, "Bearer ", key)?;
         }
@@ -38,11 +37,10 @@ impl Provider for OpenAi {
                 headers.insert(name, value);
             }
         }
-        let body = body(call)?;
         Ok(Outgoing {
             url: format!("{}/chat/completions", call.target.base_url),
             headers,
-            body: super::json_body(&body),
+            body: json_body(&Body::new(call)?),
             auth: Auth::Ready,
         })
     }
@@ -67,71 +65,6 @@ impl Provider for OpenAi {
         out.close();
         Ok(out.answer().to_completion())
     }
-}
-
-/// The request as this host takes it.
-pub(super) fn body(call: &Call<'_>) -> Result<ChatCompletionRequest> {
-    let quirks = &call.target.host.quirks;
-    let mut body = call.request.clone();
-    body.model = (&*call.target.model).into();
-    body.stream = Some(call.stream);
-    body.stream_fallback_mode = None;
-    if call.stream && !quirks.no_stream_options {
-        // Always asked for: the final response carries the usage even where the caller wants no usage chunk.
-        body.stream_options.get_or_insert_with(StreamOptions::default).include_usage = Some(true);
-    } else {
-        body.stream_options = None;
-    }
-    match quirks.max_tokens_field.as_deref() {
-        Some("max_tokens") => body.max_tokens = body.max_tokens.or(body.max_completion_tokens.take()),
-        Some("max_completion_tokens") => body.max_completion_tokens = body.max_completion_tokens.or(body.max_tokens.take()),
-        _ => {}
-    }
-    if quirks.clamp_temperature_zero && body.temperature == Some(0.0) {
-        body.temperature = Some(1e-8);
-    }
-    for field in &quirks.unsupported {
-        drop_unsupported(&mut body, field, call)?;
-    }
-    for message in &mut body.messages {
-        // Only the provider that signed it can read it.
-        message.thinking_blocks = Vec::new();
-        if matches!(&*call.target.host.name, "openai" | "azure") {
-            message.extra.remove("extra_content");
-            for call in &mut message.tool_calls {
-                call.extra.remove("extra_content");
-            }
-            message.reasoning_content = None;
-            message.reasoning_details = Vec::new();
-            message.annotations = Vec::new();
-        }
-        if quirks.no_message_name {
-            message.name = None;
-        }
-        if quirks.no_developer_role && message.role == Role::DEVELOPER {
-            message.role = Role::SYSTEM;
-        }
-    }
-    Ok(body)
-}
-
-/// Takes out a field that the host refuses. One that changes the answer is an error, unless the caller would rather go without.
-fn drop_unsupported(body: &mut ChatCompletionRequest, field: &str, call: &Call<'_>) -> Result<()> {
-    let changes_the_answer = match field {
-        "n" => body.n.take().is_some_and(|n| n > 1),
-        "logit_bias" => body.logit_bias.take().is_some(),
-        "logprobs" => body.logprobs.take().unwrap_or(false),
-        "top_logprobs" => body.top_logprobs.take().is_some(),
-        "tool_choice" => body.tool_choice.take().is_some_and(|choice| choice != crate::types::ToolChoice::Auto),
-        "seed" => body.seed.take().is_some(),
-        "stop" => body.stop.take().is_some(),
-        "parallel_tool_calls" => body.parallel_tool_calls.take() == Some(false),
-        "presence_penalty" => body.presence_penalty.take().is_some_and(|penalty| penalty != 0.0),
-        "frequency_penalty" => body.frequency_penalty.take().is_some_and(|penalty| penalty != 0.0),
-        "response_format" => body.response_format.take().is_some(),
-        other => body.extra.remove(other).is_some(),
-    };
-    if changes_the_answer { call.unsupported(field) } else { Ok(()) }
 }
 
 /// Reads a stream of chunks.
@@ -205,7 +138,7 @@ impl ChunkReader {
     fn whole(&mut self, data: &str, out: &mut Emitter) -> Result<()> {
         let mut chunk: WireChunk<'_> = serde_json::from_str(data).map_err(|error| malformed(data, error))?;
         for choice in &mut chunk.choices {
-            choice.delta = choice.delta.take().or_else(|| choice.message.take());
+            choice.delta = choice.delta.take().or_else(|| choice.message.take().map(|message| *message));
         }
         let choices = chunk.choices.len();
         self.read(chunk, out)?;
@@ -219,7 +152,7 @@ impl ChunkReader {
         out.identify(chunk.id.as_str(), chunk.model.as_str(), chunk.created);
         out.system_fingerprint(chunk.system_fingerprint.as_str());
         out.service_tier(chunk.service_tier.as_str());
-        let usage = chunk.usage.or_else(|| chunk.extra.get("x_groq")?.get("usage").cloned());
+        let usage = chunk.usage.map(|usage| *usage).or_else(|| chunk.extra.get("x_groq")?.get("usage").cloned());
         if let Some(usage) = usage.and_then(Usage::from_loose) {
             out.usage(self.whole_count(usage));
         }
@@ -247,7 +180,7 @@ fn read_choice(choice: WireChoice<'_>, at: u32, out: &mut Emitter) -> Result<()>
     let mut thinking = None;
     let delta = choice.delta.map(|wire| read_delta(wire, index, &mut thinking, out)).unwrap_or_default();
     out.reasoning(index, &thinking.unwrap_or_default());
-    out.add(ChunkChoice { index, delta, logprobs: choice.logprobs.map(Box::new), extra: choice.extra, ..ChunkChoice::default() });
+    out.add(ChunkChoice { index, delta, logprobs: choice.logprobs, extra: choice.extra, ..ChunkChoice::default() });
     let native = choice.native_finish_reason.into_text();
     if let Some(reason) = choice.finish_reason.into_text().filter(|reason| !reason.is_empty()) {
         if reason == "error" {
@@ -287,8 +220,8 @@ fn read_delta(wire: WireDelta<'_>, choice: u32, reasoning_in_content: &mut Optio
         .or_else(|| details_text(&details));
     delta.reasoning_details = details;
     delta.annotations = wire.annotations;
-    delta.audio = wire.audio.map(Box::new);
-    delta.function_call = wire.function_call.map(Box::new);
+    delta.audio = wire.audio;
+    delta.function_call = wire.function_call;
     for call in wire.tool_calls {
         let WireToolCall { index, id, name, arguments, extra } = call;
         let arguments = match arguments {

@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use super::Call;
 use crate::error::Result;
-use crate::types::ChatCompletionRequest;
+use crate::types::{ChatCompletionRequest, ToolChoice};
 
 /// Refuses each of `fields` that is set so that the answer would be another, unless the caller would rather go without.
-pub(super) fn refuse(call: &Call<'_>, fields: &[&str]) -> Result<()> {
-    fields.iter().filter(|field| changes_the_answer(call.request, field)).try_for_each(|field| call.unsupported(field))
+pub(super) fn refuse<'a>(call: &Call<'_>, fields: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let mut refused = fields.into_iter().filter(|field| changes_the_answer(call.request, field));
+    refused.try_for_each(|field| call.unsupported(field))
 }
 
 /// Such of OpenAI's fields as have no place in the request's type, and do not change the answer.
@@ -26,6 +27,9 @@ fn changes_the_answer(request: &ChatCompletionRequest, field: &str) -> bool {
         "logit_bias" => request.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()),
         "logprobs" => request.logprobs == Some(true),
         "top_logprobs" => request.top_logprobs.is_some(),
+        "tool_choice" => request.tool_choice.as_ref().is_some_and(|choice| *choice != ToolChoice::Auto),
+        "stop" => request.stop.is_some(),
+        "response_format" => request.response_format.is_some(),
         "presence_penalty" => request.presence_penalty.is_some_and(|penalty| penalty != 0.0),
         "frequency_penalty" => request.frequency_penalty.is_some_and(|penalty| penalty != 0.0),
         "audio" => request.audio.is_some(),

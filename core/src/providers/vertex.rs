@@ -1,11 +1,11 @@
 //! Vertex AI: Gemini's dialect at Google Cloud's addresses, and Claude in Anthropic's.
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 use secrecy::ExposeSecret;
 
 use super::gemini::{self, PieceReader, Service};
-use super::{Call, Outgoing, Provider, Translator, anthropic, json_body, key_header, percent_encoded};
+use super::{Call, Outgoing, Provider, Translator, anthropic, json_body, json_headers, key_header, percent_encoded};
 use crate::auth::{Auth, PROJECT, google};
 use crate::decode::Framing;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,8 +18,7 @@ pub(crate) struct Vertex;
 
 impl Provider for Vertex {
     fn request(&self, call: &Call<'_>) -> Result<Outgoing> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut headers = json_headers();
         let auth = authorise(call, &mut headers)?;
         let model = &*call.target.model;
         let (path, body) = if is_claude(call) {

@@ -4,7 +4,11 @@
 //! Translators tell it what they read, in any order and as often as their provider repeats it; it alone decides what becomes a chunk.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+use http::header::DATE;
 
 use super::accumulator::Accumulator;
 use crate::types::{
@@ -27,8 +31,8 @@ pub struct Emitter {
     created: i64,
     /// What made-up ids are made of.
     seed: u64,
-    /// When the provider sent its answer, where it says so.
-    sent: i64,
+    /// Of the provider's answer, for the time at which it sent it.
+    headers: Option<Arc<HeaderMap>>,
     system_fingerprint: Option<Str>,
     service_tier: Option<Str>,
     /// Unknown fields that came without a delta; they ride on the next chunk.
@@ -98,7 +102,7 @@ impl Emitter {
             model,
             created: 0,
             seed: random_number(),
-            sent: 0,
+            headers: None,
             system_fingerprint: None,
             service_tier: None,
             loose: Extra::default(),
@@ -111,12 +115,21 @@ impl Emitter {
         }
     }
 
+    /// One that makes up the same each time.
+    #[cfg(test)]
+    pub(crate) fn the_same() -> Self {
+        let mut emitter = Self::new("m".into(), 1, true);
+        let date = http::HeaderValue::from_static("Tue, 14 Nov 2023 22:13:20 GMT");
+        emitter.answered(Some("the same each time"), &Arc::new([(DATE, date)].into_iter().collect()));
+        emitter
+    }
+
     /// Takes in what the answer's headers say: its name, from which ids that the provider leaves out are made, and its time.
-    pub(crate) fn answered(&mut self, request_id: Option<&str>, sent: i64) {
+    pub(crate) fn answered(&mut self, request_id: Option<&str>, headers: &Arc<HeaderMap>) {
         if let Some(id) = request_id {
             self.seed = hash(0, id.bytes());
         }
-        self.sent = sent;
+        self.headers = Some(Arc::clone(headers));
     }
 
     /// Names the answer. The first value that is not empty counts, and none after the first chunk.
@@ -437,8 +450,10 @@ impl Emitter {
             self.id = made_up("chatcmpl-", self.seed, 0, 0).into();
         }
         if self.created == 0 {
-            let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            self.created = if self.sent > 0 { self.sent } else { i64::try_from(now()).unwrap_or(i64::MAX) };
+            let date = self.headers.as_ref().and_then(|headers| headers.get(DATE)?.to_str().ok());
+            let sent = date.and_then(|date| httpdate::parse_http_date(date).ok()).filter(|sent| *sent > UNIX_EPOCH);
+            let since = sent.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH);
+            self.created = since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
         }
     }
 
@@ -494,11 +509,7 @@ mod tests {
 
     #[test]
     fn what_was_given_back_leaves_no_trace() {
-        let [mut fresh, mut used] = [(); 2].map(|()| {
-            let mut emitter = Emitter::new("m".into(), 1, true);
-            emitter.answered(Some("the same for both"), 1);
-            emitter
-        });
+        let [mut fresh, mut used] = [(); 2].map(|()| Emitter::the_same());
         let mut extra = Extra::default();
         extra.insert("vendor", 1.into());
         for round in 0..3 {

@@ -29,7 +29,7 @@ pub(crate) struct Leg {
     /// Its turn under the client's limits, until it is over.
     turn: Option<Turn>,
     /// Whoever waits for the same answer, until it is whole.
-    flight: Option<Flight>,
+    flight: Option<Box<Flight>>,
 }
 
 /// What the answer is read from.
@@ -82,7 +82,7 @@ impl Leg {
     pub(super) fn take_flight(&mut self, flight: Flight) {
         // From here on until the consumer asks for more nobody waits for it.
         flight.is_read(false);
-        self.flight = Some(flight);
+        self.flight = Some(Box::new(flight));
         if matches!(self.state, State::Draining | State::Ended) {
             self.land();
         }

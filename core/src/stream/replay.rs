@@ -98,9 +98,7 @@ fn reader_of(host: Host) -> (Box<dyn Translator>, Emitter) {
         settings: std::collections::HashMap::new(),
     };
     let call = Call { request: &request, target: &target, stream: true, drop_unsupported: true };
-    let mut out = Emitter::new("m".into(), 1, true);
-    out.answered(Some("the same each time"), 1);
-    (provider.translator(&call), out)
+    (provider.translator(&call), Emitter::the_same())
 }
 
 fn outcome(result: Result<(), Error>, mut out: Emitter) -> Outcome {

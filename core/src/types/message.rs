@@ -297,7 +297,7 @@ impl Serialize for ContentPart {
             }
             Self::Other(_) => return map.end(),
         };
-        extra.write(&mut map)?;
+        extra.write(&mut map, |_| true)?;
         map.end()
     }
 }

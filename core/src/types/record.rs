@@ -52,8 +52,9 @@ impl Extra {
         }
     }
 
-    pub(crate) fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        self.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))
+    /// Writes the fields of which `is_wanted` says so.
+    pub(crate) fn write<M: SerializeMap>(&self, map: &mut M, is_wanted: impl Fn(&str) -> bool) -> Result<(), M::Error> {
+        self.iter().filter(|(name, _)| is_wanted(name)).try_for_each(|(name, value)| map.serialize_entry(name, value))
     }
 }
 
@@ -145,19 +146,31 @@ macro_rules! record {
             pub const OBJECT: &'static str = $object;
         })?
 
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $name {
+            /// Writes the fields of which `is_wanted` says so.
+            pub(crate) fn write<M: serde::ser::SerializeMap>(
+                &self,
+                map: &mut M,
+                is_wanted: impl Fn(&str) -> bool,
+            ) -> Result<(), M::Error> {
                 #[allow(unused_imports)]
                 use $crate::types::record::Presence as _;
+                $(
+                    let name = record!(@name $field $($wire)?);
+                    if record!(@present $(($always))? self.$field.is_present()) && is_wanted(name) {
+                        map.serialize_entry(name, &self.$field)?;
+                    }
+                )*
+                self.extra.write(map, is_wanted)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeMap as _;
                 let mut map = serializer.serialize_map(None)?;
                 $(map.serialize_entry("object", $object)?;)?
-                $(
-                    if record!(@present $(($always))? self.$field.is_present()) {
-                        map.serialize_entry(record!(@name $field $($wire)?), &self.$field)?;
-                    }
-                )*
-                self.extra.write(&mut map)?;
+                self.write(&mut map, |_| true)?;
                 map.end()
             }
         }

@@ -34,7 +34,7 @@ const UNSUPPORTED: [&str; 10] = [
 /// The body, and the beta features that it needs.
 pub(crate) fn body(call: &Call<'_>) -> Result<(Map<String, Value>, Vec<String>)> {
     let request = call.request;
-    refuse(call, &UNSUPPORTED)?;
+    refuse(call, UNSUPPORTED)?;
     let model = &*call.target.model;
     let known_limit = thinking::row(&call.target.host.name, model).and_then(|row| row.max_output);
     let max_tokens = request.output_limit().or(known_limit).unwrap_or(DEFAULT_MAX_TOKENS);

@@ -318,8 +318,7 @@ fn pieces_that_are_alike_mean_what_they_mean_apart() {
     events.push(r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":2}}"#.to_owned());
     events.push(r#"{"type":"message_stop"}"#.to_owned());
     let play = |remembers: bool| {
-        let (mut reader, mut out, mut alike) = (Reader::default(), Emitter::new("m".into(), 1, true), 0);
-        out.answered(Some("the same for both"), 1);
+        let (mut reader, mut out, mut alike) = (Reader::default(), Emitter::the_same(), 0);
         for data in &events {
             if !remembers {
                 reader.alike = None;

@@ -38,7 +38,7 @@ const NO_STRUCTURED_OUTPUT: [&str; 4] = ["amazon.", "meta.", "cohere.", "ai21."]
 
 pub(super) fn body(call: &Call<'_>) -> Result<Map<String, Value>> {
     let request = call.request;
-    refuse(call, &UNSUPPORTED)?;
+    refuse(call, UNSUPPORTED)?;
     let mut turns = Turns::default();
     for message in &request.messages {
         turns.message(message, call)?;

@@ -20,7 +20,7 @@ pub(super) fn body(call: &Call<'_>) -> Result<Value> {
         "web_search_options",
         "parallel_tool_calls",
     ];
-    unsupported::refuse(call, &REFUSED)?;
+    unsupported::refuse(call, REFUSED)?;
     let request = call.request;
     let mut body = Map::new();
     let mut set = |name: &str, value: Option<Value>| {

@@ -24,7 +24,7 @@ pub(crate) enum Service {
 }
 
 pub(crate) fn body(call: &Call<'_>, service: Service) -> Result<Value> {
-    unsupported::refuse(call, &["logit_bias", "verbosity", "parallel_tool_calls"])?;
+    unsupported::refuse(call, ["logit_bias", "verbosity", "parallel_tool_calls"])?;
     let mut body = Map::new();
     let mut conversation = Conversation::new(call, service);
     for (at, message) in call.request.messages.iter().enumerate() {

@@ -15,7 +15,7 @@ const TOP: [&str; 6] = ["keep_alive", "template", "raw", "think", "truncate", "s
 pub(super) fn body(call: &Call<'_>) -> Result<Value> {
     const REFUSED: [&str; 7] =
         ["n", "logit_bias", "verbosity", "audio", "modalities", "web_search_options", "parallel_tool_calls"];
-    unsupported::refuse(call, &REFUSED)?;
+    unsupported::refuse(call, REFUSED)?;
     let request = call.request;
     let mut body = Map::new();
     let mut set = |name: &str, value: Option<Value>| {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::providers::loose::List;
+use crate::providers::loose::{List, Number};
 use crate::types::{Annotation, AudioAnswer, Extra, FunctionCall, Key};
 
 /// A value that should be a string.
@@ -15,10 +15,14 @@ pub(super) enum Loose<'a> {
     #[default]
     Absent,
     Text(Cow<'a, str>),
-    Other(Value),
+    Other(Box<Value>),
 }
 
 impl<'a> Loose<'a> {
+    fn other(value: Value) -> Self {
+        Self::Other(Box::new(value))
+    }
+
     pub(super) fn as_str(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -52,22 +56,22 @@ impl<'de> Deserialize<'de> for Loose<'de> {
                 Ok(Loose::Absent)
             }
             fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(Loose::Other(value.into()))
+                Ok(Loose::other(value.into()))
             }
             fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-                Ok(Loose::Other(value.into()))
+                Ok(Loose::other(value.into()))
             }
             fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-                Ok(Loose::Other(value.into()))
+                Ok(Loose::other(value.into()))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-                Ok(Loose::Other(value.into()))
+                Ok(Loose::other(value.into()))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                Value::deserialize(serde::de::value::SeqAccessDeserializer::new(seq)).map(Loose::Other)
+                Value::deserialize(serde::de::value::SeqAccessDeserializer::new(seq)).map(Loose::other)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                Value::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Loose::Other)
+                Value::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Loose::other)
             }
         }
         deserializer.deserialize_any(LooseVisitor)
@@ -78,16 +82,6 @@ impl<'de> Deserialize<'de> for Loose<'de> {
 fn where_typed<'de, T: DeserializeOwned, A: MapAccess<'de>>(map: &mut A) -> Result<Option<T>, A::Error> {
     let value: Value = map.next_value()?;
     Ok(serde_json::from_value(value).ok())
-}
-
-/// A number, also where it comes as a float or text.
-fn number<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<i64>, A::Error> {
-    Ok(match map.next_value::<Loose<'_>>()? {
-        #[allow(clippy::cast_possible_truncation)]
-        Loose::Other(Value::Number(number)) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)),
-        Loose::Text(text) => text.parse().ok(),
-        _ => None,
-    })
 }
 
 /// Implements `Deserialize` for a struct from a `match` over its keys.
@@ -126,10 +120,10 @@ pub(super) struct WireChunk<'a> {
     pub model: Loose<'a>,
     pub created: i64,
     pub choices: Vec<WireChoice<'a>>,
-    pub usage: Option<Value>,
+    pub usage: Option<Box<Value>>,
     pub system_fingerprint: Loose<'a>,
     pub service_tier: Loose<'a>,
-    pub error: Option<Value>,
+    pub error: Option<Box<Value>>,
     pub is_error_object: bool,
     /// Random text against traffic analysis.
     pub padding: Loose<'a>,
@@ -140,7 +134,7 @@ impl WireChunk<'_> {
     /// Whether it is an error in a chunk's place.
     pub(super) fn is_error(&self) -> bool {
         self.is_error_object
-            || self.error.as_ref().is_some_and(|error| !matches!(error, Value::Null | Value::Bool(false)) && *error != "")
+            || self.error.as_ref().is_some_and(|error| !matches!(**error, Value::Null | Value::Bool(false)) && **error != "")
             || self.choices.is_empty() && self.extra.get("detail").is_some()
     }
 }
@@ -148,13 +142,13 @@ impl WireChunk<'_> {
 read_fields!(WireChunk, |chunk, key, map| match key {
     "id" => chunk.id = map.next_value()?,
     "object" | "type" => chunk.is_error_object |= map.next_value::<Loose<'_>>()?.as_str() == "error",
-    "created" => chunk.created = number(&mut map)?.unwrap_or(0),
+    "created" => chunk.created = map.next_value::<Number>()?.0.unwrap_or(0),
     "model" => chunk.model = map.next_value()?,
     "choices" => chunk.choices = map.next_value::<List<WireChoice<'de>>>()?.0,
-    "usage" => chunk.usage = map.next_value::<Option<Value>>()?,
+    "usage" => chunk.usage = map.next_value()?,
     "system_fingerprint" => chunk.system_fingerprint = map.next_value()?,
     "service_tier" => chunk.service_tier = map.next_value()?,
-    "error" => chunk.error = map.next_value::<Option<Value>>()?,
+    "error" => chunk.error = map.next_value()?,
     "obfuscation" | "p" => chunk.padding = map.next_value()?,
     unknown => {
         let value: Value = map.next_value()?;
@@ -169,18 +163,18 @@ pub(super) struct WireChoice<'a> {
     pub index: Option<u32>,
     pub delta: Option<WireDelta<'a>>,
     /// The whole message so far, which some send beside or instead of a delta.
-    pub message: Option<WireDelta<'a>>,
-    pub logprobs: Option<Value>,
+    pub message: Option<Box<WireDelta<'a>>>,
+    pub logprobs: Option<Box<Value>>,
     pub finish_reason: Loose<'a>,
     pub native_finish_reason: Loose<'a>,
     pub extra: Extra,
 }
 
 read_fields!(WireChoice, |choice, key, map| match key {
-    "index" => choice.index = number(&mut map)?.and_then(|index| u32::try_from(index).ok()),
+    "index" => choice.index = map.next_value::<Number>()?.index(),
     "delta" => choice.delta = map.next_value()?,
     "message" => choice.message = map.next_value()?,
-    "logprobs" => choice.logprobs = map.next_value::<Option<Value>>()?,
+    "logprobs" => choice.logprobs = map.next_value()?,
     "finish_reason" => choice.finish_reason = map.next_value()?,
     "native_finish_reason" => choice.native_finish_reason = map.next_value()?,
     // The text of the delta once more.
@@ -203,9 +197,9 @@ pub(super) struct WireDelta<'a> {
     pub reasoning: Loose<'a>,
     pub reasoning_details: Option<Vec<Value>>,
     pub tool_calls: Vec<WireToolCall<'a>>,
-    pub function_call: Option<FunctionCall>,
+    pub function_call: Option<Box<FunctionCall>>,
     pub annotations: Vec<Annotation>,
-    pub audio: Option<AudioAnswer>,
+    pub audio: Option<Box<AudioAnswer>>,
     pub extra: Extra,
 }
 
@@ -241,7 +235,7 @@ pub(super) struct WireToolCall<'a> {
 }
 
 read_fields!(WireToolCall, |call, key, map| match key {
-    "index" => call.index = number(&mut map)?.and_then(|index| u32::try_from(index).ok()),
+    "index" => call.index = map.next_value::<Number>()?.index(),
     "id" => call.id = map.next_value()?,
     "type" => {
         map.next_value::<IgnoredAny>()?;
