@@ -105,10 +105,15 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	if err := d.pump(ctx, fn); err != nil {
 		return nil, err
 	}
-	if d.failure == nil {
+	var failure *Error
+	switch {
+	case d.failure != nil:
+		failure = decodeError(d.failure)
+	case d.skipped:
+		failure = &Error{Kind: ErrCancelled, Message: "the context ended before all of the answer was handed over", Partial: d.answer()}
+	default:
 		return d.response, nil
 	}
-	failure := decodeError(d.failure)
 	if ctx.Err() != nil {
 		failure = failure.because(ctx)
 	}
@@ -117,8 +122,16 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 
 // pump hands chunks to fn until the call is over, also where it must be cancelled first. It returns the error of fn.
 func (d *delivery) pump(ctx context.Context, fn func(*ChatCompletionChunk) error) (err error) {
-	cancelled, over := ctx.Done(), false
+	// The end of ctx is heard also while fn runs.
+	cancelled, over := make(chan struct{}), false
+	unwatch := context.AfterFunc(ctx, func() {
+		d.cancel()
+		close(cancelled)
+	})
 	defer func() {
+		if !unwatch() {
+			<-cancelled
+		}
 		// fn has failed or panicked: the end is waited for, so that nothing of this call is left.
 		if !over {
 			d.cancel()
@@ -128,30 +141,20 @@ func (d *delivery) pump(ctx context.Context, fn func(*ChatCompletionChunk) error
 			}
 		}
 	}()
+	done := ctx.Done()
 	var batches [][]cell
 	for !over {
-		select {
-		case <-d.ready:
-		case <-cancelled:
-			d.cancel()
-			cancelled = nil
-		}
+		<-d.ready
 		batches, over = d.take(batches)
 		for _, batch := range batches {
 			for i := range batch {
-				if cancelled != nil {
-					select {
-					case <-cancelled:
-						d.cancel()
-						cancelled = nil
-					default:
+				select {
+				case <-done:
+					d.skipped = true
+				default:
+					if err := fn(&batch[i].chunk); err != nil {
+						return err
 					}
-				}
-				if cancelled == nil && ctx.Err() != nil {
-					break
-				}
-				if err := fn(&batch[i].chunk); err != nil {
-					return err
 				}
 			}
 		}

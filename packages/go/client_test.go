@@ -294,6 +294,37 @@ func TestTheEndOfTheContextClosesTheConnection(t *testing.T) {
 	saw(t, "go-early", "left")
 }
 
+func TestTheEndOfTheContextIsHeardWhileTheFunctionRuns(t *testing.T) {
+	ctx, cancel := context.WithCancel(background)
+	chunks := 0
+	err := client().ChatStream(ctx, ask("text=one two three&stall=2&id=go-inside"), func(*llm.ChatCompletionChunk) error {
+		chunks++
+		cancel()
+		saw(t, "go-inside", "left")
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || chunks != 1 {
+		t.Error(err, chunks)
+	}
+}
+
+func TestAnAnswerThatIsNotHandedOverIsNotWhole(t *testing.T) {
+	for range 20 {
+		ctx, cancel := context.WithCancel(background)
+		chunks := 0
+		err := client().ChatStream(ctx, ask("text=one two three&id=go-unread"), func(*llm.ChatCompletionChunk) error {
+			chunks++
+			saw(t, "go-unread", "done")
+			cancel()
+			return nil
+		})
+		var failure *llm.Error
+		if !errors.Is(err, context.Canceled) || !errors.As(err, &failure) || failure.Kind != llm.ErrCancelled || chunks != 1 {
+			t.Fatal(err, chunks)
+		}
+	}
+}
+
 func TestASlowReaderHoldsTheProviderBack(t *testing.T) {
 	chunks := 0
 	err := client().ChatStream(background, ask("chunks=40000&bytes=1000&id=go-slow"), func(*llm.ChatCompletionChunk) error {

@@ -36,6 +36,8 @@ type delivery struct {
 	// ready has a value while something was put down since it was last looked at.
 	ready        chan struct{}
 	wantResponse bool
+	// skipped says that chunks were not handed over, since the context had ended.
+	skipped bool
 	// Used by the library's side alone.
 	id, model, fingerprint, tier interned
 	converted                    [][]cell
