@@ -100,14 +100,17 @@ impl Floor {
         rustls::crypto::ring::default_provider().install_default().expect("nobody else installs one");
         let messages = serde_json::json!([{"role": "user", "content": PROMPT}]);
         Self {
-            client: reqwest::Client::builder().tcp_nodelay(true).build().expect("a client"),
+            client: reqwest::Client::builder().tcp_nodelay(true).user_agent("floor").build().expect("a client"),
             url: format!("{base_url}/chat/completions"),
-            body: serde_json::json!({"model": MODEL, "messages": messages, "stream": true}).to_string(),
+            // As the engine asks, usage included: the mock has the same to read and to answer.
+            body: serde_json::json!({"model": MODEL, "stream": true, "stream_options": {"include_usage": true}, "messages": messages})
+                .to_string(),
         }
     }
 
     async fn send(&self) -> reqwest::Response {
         let request = self.client.post(&self.url).header("content-type", "application/json").bearer_auth("sk-anything");
+        let request = request.header("accept-encoding", "identity");
         request.body(self.body.clone()).send().await.expect("the mock answers")
     }
 }

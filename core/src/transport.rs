@@ -326,7 +326,11 @@ fn in_own_memory(mut headers: HeaderMap) -> HeaderMap {
 /// Returns when the deadline passes while the request waits for a connection.
 async fn passed(deadline: Option<(Instant, Duration)>, handed_over: &AtomicBool) -> Duration {
     if let Some((at, limit)) = deadline {
-        tokio::time::sleep_until(at).await;
+        // A connection that is there takes the request when it has its turn.
+        tokio::task::yield_now().await;
+        if !handed_over.load(Ordering::Acquire) {
+            tokio::time::sleep_until(at).await;
+        }
         if !handed_over.load(Ordering::Acquire) {
             return limit;
         }

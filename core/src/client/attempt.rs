@@ -195,9 +195,16 @@ struct Bound {
 
 async fn within<T>(bound: Option<Bound>, wait: impl Future<Output = T>) -> Result<T> {
     let Some(Bound { at, limit, what, option }) = bound else { return Ok(wait.await) };
-    tokio::time::timeout_at(at, wait)
-        .await
-        .map_err(|_| Error::new(ErrorKind::Timeout, format!("{what} within {} ({option})", seconds(limit))))
+    let passed = async {
+        // What is asked goes out first: to set a timer may need a thread to be woken.
+        tokio::task::yield_now().await;
+        tokio::time::sleep_until(at).await;
+    };
+    tokio::select! {
+        biased;
+        result = wait => Ok(result),
+        () = passed => Err(Error::new(ErrorKind::Timeout, format!("{what} within {} ({option})", seconds(limit)))),
+    }
 }
 
 /// The token that a request shows, a secret like any key.
