@@ -24,6 +24,10 @@ fn changes_the_answer(request: &ChatCompletionRequest, field: &str) -> bool {
     match field {
         "n" => request.n.is_some_and(|n| n > 1),
         "seed" => request.seed.is_some(),
+        "temperature" => request.temperature.is_some(),
+        "top_p" => request.top_p.is_some(),
+        "tools" => !request.tools.is_empty(),
+        "reasoning_effort" => request.reasoning_effort.is_some(),
         "logit_bias" => request.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()),
         "logprobs" => request.logprobs == Some(true),
         "top_logprobs" => request.top_logprobs.is_some(),

@@ -138,3 +138,80 @@ fn drop_what_openai_refuses(message: &mut Message) {
     message.reasoning_details = Vec::new();
     message.annotations = Vec::new();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::providers::{Target, find};
+
+    fn target(host: &str) -> Target {
+        Target {
+            host: find(host).expect("a known host").clone(),
+            model: "m".into(),
+            base_url: String::new(),
+            key: None,
+            is_default_url: true,
+            has_tokens: false,
+            settings: HashMap::new(),
+        }
+    }
+
+    fn call<'a>(request: &'a ChatCompletionRequest, target: &'a Target) -> Call<'a> {
+        Call { request, target, stream: true, drop_unsupported: false }
+    }
+
+    #[test]
+    fn messages_are_copied_only_where_one_holds_what_the_host_refuses() {
+        let mut target = target("openai");
+        (target.host.quirks.no_message_name, target.host.quirks.no_developer_role) = (true, true);
+        let (asked, tool) =
+            (json!({"role": "user", "content": "hi"}), json!({"id": "c", "function": {"name": "f", "arguments": ""}}));
+        let plain = ChatCompletionRequest::new("m", ["hi"]);
+        assert!(matches!(Body::new(&call(&plain, &target)).expect("a body").messages, Cow::Borrowed(_)));
+        for (field, value, left) in [
+            ("thinking_blocks", json!([{"type": "thinking", "thinking": "Hm"}]), None),
+            ("reasoning_content", json!("Hm"), None),
+            ("reasoning_details", json!([{"text": "Hm"}]), None),
+            ("annotations", json!([{"type": "url_citation"}]), None),
+            ("extra_content", json!({"google": 1}), None),
+            (
+                "tool_calls",
+                json!([{"extra_content": 1, "id": "c", "function": {"name": "f", "arguments": ""}}]),
+                Some(json!([tool])),
+            ),
+            ("name", json!("Ann"), None),
+            ("role", json!("developer"), Some(json!("system"))),
+        ] {
+            let (mut given, mut wanted) = (asked.clone(), asked.clone());
+            given[field] = value;
+            if let Some(left) = left {
+                wanted[field] = left;
+            }
+            let request =
+                ChatCompletionRequest { messages: vec![serde_json::from_value(given).expect("a message")], ..plain.clone() };
+            let body = serde_json::to_value(Body::new(&call(&request, &target)).expect("a body")).expect("JSON");
+            assert_eq!(body["messages"], json!([wanted]), "{field}");
+        }
+    }
+
+    #[test]
+    fn what_a_host_cannot_do_is_left_out_or_refused() {
+        let request = ChatCompletionRequest {
+            temperature: Some(0.5),
+            user: Some("u".to_owned()),
+            ..ChatCompletionRequest::new("m", ["hi"])
+        };
+        let mut target = target("openai");
+        target.host.quirks.unsupported = vec!["user".to_owned()];
+        let body = serde_json::to_value(Body::new(&call(&request, &target)).expect("a body")).expect("JSON");
+        assert_eq!((body.get("user"), &body["temperature"]), (None, &json!(0.5)));
+        target.host.quirks.unsupported.push("temperature".to_owned());
+        assert!(Body::new(&call(&request, &target)).expect_err("it changes the answer").message().contains("`temperature`"));
+        let call = Call { drop_unsupported: true, ..call(&request, &target) };
+        assert_eq!(serde_json::to_value(Body::new(&call).expect("a body")).expect("JSON").get("temperature"), None);
+    }
+}
