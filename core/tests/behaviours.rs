@@ -73,7 +73,9 @@ impl Asked<'_> {
                 Err(error) => return (stream.completion(), chunks, Some(error)),
             }
         }
-        (stream.completion(), chunks, None)
+        let answer = stream.completion();
+        assert_eq!(stream.into_completion(), answer, "the same, copied or not");
+        (answer, chunks, None)
     }
 
     /// As a stream and as a whole answer; both must mean the same.

@@ -80,7 +80,9 @@ async fn ask(client: &Client, request: &ChatCompletionRequest) -> Outcome {
             Err(error) => outcome.error = Some(error),
         }
     }
-    outcome.answer = outcome.error.is_none().then(|| stream.completion());
+    let answer = stream.completion();
+    assert_eq!(answer, stream.into_completion(), "the same, copied or not");
+    outcome.answer = outcome.error.is_none().then_some(answer);
     outcome
 }
 

@@ -145,7 +145,7 @@ impl Question {
                     () = control.cancelled() => break,
                     next = control.next_batch(&mut batch) => next,
                 };
-                let Some(next) = next else { return Ok(running.end().completion()) };
+                let Some(next) = next else { return Ok(running.end().into_completion()) };
                 next?;
                 control.resumed.store(false, Ordering::Relaxed);
                 match consume(&mut batch) {
@@ -163,7 +163,7 @@ impl Question {
             while let Some(batch) = stream.next_batch().await {
                 batch?;
             }
-            Ok(stream.completion())
+            Ok(stream.into_completion())
         })
         .await
     }

@@ -73,9 +73,13 @@ impl Accumulator {
 
     /// The answer so far, its choices in order.
     pub fn to_completion(&self) -> ChatCompletion {
-        let mut answer = self.answer.clone();
-        answer.choices.sort_by_key(|choice| choice.index);
-        answer
+        self.clone().into_completion()
+    }
+
+    /// The answer, its choices in order, without copying it.
+    pub fn into_completion(mut self) -> ChatCompletion {
+        self.answer.choices.sort_by_key(|choice| choice.index);
+        self.answer
     }
 
     /// The text of a choice read as JSON, as far as it has come: open strings, lists and objects are closed, half a word is left out.

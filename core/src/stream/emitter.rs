@@ -377,6 +377,10 @@ impl Emitter {
         &self.answer
     }
 
+    pub(crate) fn take_answer(&mut self) -> Accumulator {
+        std::mem::take(&mut self.answer)
+    }
+
     /// The stream is whole: arguments that never came become `{}`, every choice gets its finish chunk, and the usage follows.
     pub(crate) fn close(&mut self) {
         if self.choices.is_empty() {

@@ -84,6 +84,18 @@ impl Hooked {
         said
     }
 
+    pub(super) fn take_completion(&mut self) -> ChatCompletion {
+        if !matches!(self.step, Step::Over(_)) {
+            // The hook that hears of the end is still to be told.
+            return self.completion();
+        }
+        let mut said = self.legs.take_completion();
+        if let Some(seen) = &mut self.seen {
+            said.choices = std::mem::take(&mut seen.answer).into_completion().choices;
+        }
+        said
+    }
+
     pub(super) fn cancel(&mut self) {
         match std::mem::replace(&mut self.step, Step::Legs) {
             Step::Legs => {

@@ -304,4 +304,8 @@ impl Leg {
     pub(super) fn completion(&self) -> ChatCompletion {
         self.meta.complete(self.emitter.answer().to_completion())
     }
+
+    pub(super) fn take_completion(&mut self) -> ChatCompletion {
+        self.meta.complete(self.emitter.take_answer().into_completion())
+    }
 }

@@ -76,6 +76,13 @@ impl Legs {
         }
     }
 
+    pub(super) fn take_completion(&mut self) -> ChatCompletion {
+        match &mut self.recovery {
+            Some(recovery) => recovery.take_said(&mut self.leg),
+            None => self.leg.take_completion(),
+        }
+    }
+
     pub(super) fn cancel(&mut self) {
         match &mut self.recovery {
             Some(recovery) => recovery.cancel(&mut self.leg),

@@ -134,7 +134,7 @@ impl ChatStream {
         while let Some(batch) = self.next_batch().await {
             batch?;
         }
-        Ok(self.completion())
+        Ok(self.into_completion())
     }
 
     /// The answer so far as a response, with who gave it and what it cost.
@@ -142,6 +142,14 @@ impl ChatStream {
         match &self.0 {
             Face::Plain(legs) => legs.completion(),
             Face::Hooked(hooked) => hooked.completion(),
+        }
+    }
+
+    /// As [`Self::completion`], without copying the answer.
+    pub fn into_completion(mut self) -> ChatCompletion {
+        match &mut self.0 {
+            Face::Plain(legs) => legs.take_completion(),
+            Face::Hooked(hooked) => hooked.take_completion(),
         }
     }
 

@@ -265,7 +265,20 @@ impl Recovery {
     pub(super) fn said(&self, leg: &Leg) -> ChatCompletion {
         let mut said = self.answer().unwrap_or(leg.emitter.answer()).to_completion();
         said.usage.clone_from(&leg.emitter.answer().answer().usage);
-        said = leg.meta.complete(said);
+        self.in_all(leg, said)
+    }
+
+    pub(super) fn take_said(&mut self, leg: &mut Leg) -> ChatCompletion {
+        let mut said = leg.emitter.take_answer().into_completion();
+        if let Some(joined) = &mut self.joined {
+            said = ChatCompletion { usage: said.usage, ..std::mem::take(&mut joined.answer).into_completion() };
+        }
+        self.in_all(leg, said)
+    }
+
+    /// Adds what is known of all legs to what they said, whose usage is the last one's.
+    fn in_all(&self, leg: &Leg, said: ChatCompletion) -> ChatCompletion {
+        let mut said = leg.meta.complete(said);
         if let Some(before) = self.joined.as_ref().and_then(|joined| joined.usage.as_ref()) {
             said.usage.get_or_insert_default().add(before);
         }

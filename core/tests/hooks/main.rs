@@ -147,6 +147,7 @@ async fn read(mut stream: ChatStream) -> Outcome {
             outcome.chunks.iter().flat_map(|chunk| &chunk.choices).filter_map(|choice| choice.delta.content.as_deref()).collect();
         assert_eq!(streamed, answer.text(), "the final response is what was streamed");
         assert_eq!(stream.answer().answer().text(), answer.text());
+        assert_eq!(stream.into_completion(), answer, "the same, copied or not");
         let count = |has: fn(&ChatCompletionChunk) -> bool| outcome.chunks.iter().filter(|chunk| has(chunk)).count();
         assert_eq!(count(|chunk| chunk.choices.iter().any(|choice| choice.delta.role.is_some())), 1, "one role chunk");
         assert_eq!(count(|chunk| chunk.choices.iter().any(|choice| choice.finish_reason.is_some())), 1, "one finish chunk");
