@@ -184,7 +184,7 @@ impl Client {
         // A list's way is long, and rarely gone: it is kept off the stack of those who ask one model.
         let result = match is_list {
             true => Box::pin(self.course(&errand)).await,
-            false if streamed => Box::pin(self.stream(&errand)).await,
+            false if streamed => pin!(self.stream(&errand)).await,
             false => Box::pin(self.told(&errand)).await,
         };
         match (result, ending.take()) {

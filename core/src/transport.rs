@@ -52,6 +52,8 @@ impl fmt::Debug for Transport {
 #[derive(Clone)]
 struct Address {
     url: reqwest::Url,
+    /// What the address itself says of a login, as a header.
+    login: Option<HeaderValue>,
     secure: bool,
     host: Arc<HostState>,
 }
@@ -155,19 +157,24 @@ impl Transport {
         request: &Outgoing,
         connect_timeout: Option<Duration>,
     ) -> Result<Answer> {
-        let Address { url, secure, host } = self.address(address)?;
+        let Address { url, login, secure, host } = self.address(address)?;
         let deadline = connect_timeout.map(|limit| (Instant::now() + limit, limit));
         let mut refusals = 0;
         loop {
             let (lane, place) = host.take_place(self.streams_per_connection(secure));
             let handed_over = Arc::new(AtomicBool::new(false));
-            let body = RequestBody { bytes: Some(request.body.clone()), handed_over: Arc::clone(&handed_over) };
-            let asked = self.lane(secure, lane)?.request(method.clone(), url.clone());
-            let asked = sent(asked, &request.headers, (method != Method::GET).then_some(body));
-            let answer = asked.map_err(|error| send_error(error, address))?;
+            let mut asked = reqwest::Request::new(method.clone(), url.clone());
+            *asked.headers_mut() = request.headers.clone();
+            if let Some(login) = &login {
+                asked.headers_mut().entry(AUTHORIZATION).or_insert_with(|| login.clone());
+            }
+            if method != Method::GET {
+                let body = RequestBody { bytes: Some(request.body.clone()), handed_over: Arc::clone(&handed_over) };
+                *asked.body_mut() = Some(reqwest::Body::wrap(body));
+            }
             let answer = tokio::select! {
                 biased;
-                answer = answer => answer,
+                answer = self.lane(secure, lane)?.execute(asked) => answer,
                 limit = passed(deadline, &handed_over) => {
                     let message = format!("no connection within {} (connect_timeout); check the network, the base URL and any proxy", seconds(limit));
                     return Err(Error::new(ErrorKind::Timeout, message));
@@ -198,7 +205,9 @@ impl Transport {
         }
         let (secure, origin) = origin_of(url)?;
         let host = Arc::clone(self.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(origin).or_default());
-        let address = Address { url: url.parse().map_err(|_| bad_url(url))?, secure, host };
+        // It takes the login out of it, where there is one.
+        let mut read = self.lane(secure, 0)?.get(url).build().map_err(|_| bad_url(url))?;
+        let address = Address { url: read.url().clone(), login: read.headers_mut().remove(AUTHORIZATION), secure, host };
         let mut addresses = addresses();
         if addresses.len() >= MOST {
             addresses.clear();
@@ -300,27 +309,12 @@ impl Body for RequestBody {
     }
 }
 
-/// Sends a request with these headers, and with the login that its URL may hold where they bring none.
-fn sent(
-    request: reqwest::RequestBuilder,
-    headers: &HeaderMap,
-    body: Option<RequestBody>,
-) -> reqwest::Result<impl Future<Output = reqwest::Result<reqwest::Response>> + use<>> {
-    let (client, request) = request.build_split();
-    let mut request = request?;
-    let login = std::mem::replace(request.headers_mut(), headers.clone()).remove(AUTHORIZATION);
-    if let Some(login) = login {
-        request.headers_mut().entry(AUTHORIZATION).or_insert(login);
-    }
-    *request.body_mut() = body.map(reqwest::Body::wrap);
-    Ok(client.execute(request))
-}
-
-/// The headers in memory of their own. As they came, each keeps the whole buffer that the connection read them into (8 KiB) alive, for as
+/// The headers in memory of their own. As they came, they keep the whole buffer that the connection read them into (8 KiB) alive, for as
 /// long as the answer lasts.
 fn in_own_memory(mut headers: HeaderMap) -> HeaderMap {
+    let mut own = Bytes::from(headers.values().map(HeaderValue::as_bytes).collect::<Vec<_>>().concat());
     for value in headers.values_mut() {
-        *value = HeaderValue::from_bytes(value.as_bytes()).expect("it was a header's value before");
+        *value = HeaderValue::from_maybe_shared(own.split_to(value.len())).expect("it was a header's value before");
     }
     headers
 }

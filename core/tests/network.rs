@@ -197,6 +197,24 @@ async fn a_bare_key_goes_to_the_first_requests_provider_and_to_no_other() {
 }
 
 #[tokio::test]
+async fn a_login_in_the_base_url_is_shown_unless_there_is_a_key() {
+    let mock = Mock::start(Options::default()).await.expect("a mock");
+    let url = format!("{}/v1", mock.url().replace("http://", "http://user:pass@"));
+    let asking =
+        client(&json!({"base_url": url, "max_retries": 0, "base_urls": {"together_ai": url}, "api_key": "its-key-1111"}));
+    for model in ["openai/demo", "together/demo", "together/demo"] {
+        asking.chat(ChatCompletionRequest::new(model, ["hi"])).await.expect("an answer");
+    }
+    let shown: Vec<_> = mock.log(None).into_iter().map(|seen| seen.headers).collect();
+    let shown = |at: usize| shown[at].iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
+    assert!(shown(0).is_some_and(|login| login.ends_with("1111")), "{:?}", shown(0));
+    for at in [1, 2] {
+        // What `user:pass` ends with in Base64.
+        assert!(shown(at).is_some_and(|login| login.ends_with("YXNz")), "{:?}", shown(at));
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_looks_like_anothers_is_not_sent() {
     let error =
         client(&json!({"api_key": "sk-ant-abcdef", "provider": "groq"})).chat(ChatCompletionRequest::new("groq/m", ["hi"])).await;

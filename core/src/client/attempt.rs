@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -136,8 +136,8 @@ impl Attempt {
                 self.meta.key = bearer_of(&self.outgoing.headers);
             }
         }
-        let answer = within(bound, pin!(client.transport.post(&self.outgoing, self.deadlines.connect))).await??;
-        let Answer { status, headers, body } = answer;
+        let post = pin!(client.transport.post(&self.outgoing, self.deadlines.connect));
+        let Answer { status, headers, body } = within(bound, post).await??;
         self.meta.answered(headers);
         if status.is_success() {
             if let Some(hooks) = self.hooks.as_ref().filter(|hooks| hooks.want(Stage::AfterHeaders)) {
@@ -240,9 +240,15 @@ impl Meta {
     }
 
     fn answered(&mut self, headers: HeaderMap) {
-        const NAMES: [&str; 6] =
-            ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-goog-request-id", "cf-ray"];
-        self.request_id = NAMES.iter().find_map(|name| headers.get(*name)).and_then(|id| id.to_str().ok()).map(Str::from);
+        static NAMES: [HeaderName; 6] = [
+            HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("request-id"),
+            HeaderName::from_static("x-amzn-requestid"),
+            HeaderName::from_static("apim-request-id"),
+            HeaderName::from_static("x-goog-request-id"),
+            HeaderName::from_static("cf-ray"),
+        ];
+        self.request_id = NAMES.iter().find_map(|name| headers.get(name)).and_then(|id| id.to_str().ok()).map(Str::from);
         self.headers = Arc::new(headers);
     }
 }

@@ -39,8 +39,9 @@ impl Accumulator {
         }
         for choice in &chunk.choices {
             let at = answer.choices.iter().position(|known| known.index == choice.index).unwrap_or_else(|| {
-                let message = Message { role: Role::ASSISTANT, ..Message::default() };
-                answer.choices.push(Choice { index: choice.index, message, ..Choice::default() });
+                let mut begun = Choice { index: choice.index, ..Choice::default() };
+                begun.message.role = Role::ASSISTANT;
+                answer.choices.push(begun);
                 answer.choices.len() - 1
             });
             add_choice(&mut answer.choices[at], choice);
