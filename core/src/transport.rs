@@ -346,7 +346,18 @@ fn origin_of(url: &str) -> Result<(bool, Origin)> {
 }
 
 fn bad_url(url: &str) -> Error {
-    Error::new(ErrorKind::InvalidRequest, format!("`{url}` is no address; write the base URL as https://host/path"))
+    let message = format!("`{}` is no address; write the base URL as https://host/path", without_login(url));
+    Error::new(ErrorKind::InvalidRequest, message)
+}
+
+/// An address as it may be shown.
+pub(crate) fn without_login(url: &str) -> String {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let path = url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at);
+    match url[authority..path].rfind('@') {
+        Some(at) => format!("{}{}", &url[..authority], &url[authority + at + 1..]),
+        None => url.to_owned(),
+    }
 }
 
 fn redirect_of(answer: &Answer) -> Option<String> {
@@ -381,12 +392,13 @@ fn is_refused_stream(error: &reqwest::Error) -> bool {
 }
 
 fn send_error(error: reqwest::Error, url: &str) -> Error {
-    let host = url.split('/').nth(2).unwrap_or(url);
+    let shown = without_login(url);
+    let host = shown.split('/').nth(2).unwrap_or(&shown);
     let cause = innermost(&error);
     let message = if error.is_connect() {
         format!("cannot connect to {host}: {cause}; check the network, the base URL and any proxy")
     } else if error.is_builder() {
-        return bad_url(url).with_source(error);
+        return bad_url(url).with_source(error.without_url());
     } else {
         format!("the connection to {host} broke before an answer: {cause}")
     };

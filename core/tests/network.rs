@@ -215,6 +215,20 @@ async fn a_login_in_the_base_url_is_shown_unless_there_is_a_key() {
 }
 
 #[tokio::test]
+async fn a_login_in_a_base_url_is_in_no_error() {
+    for wrong in ["http://user:its-secret@ho st/v1", "ftp://user:its-secret@host", "user:its-secret@host?q=1"] {
+        let config = ClientConfig::from_json(&json!({ "base_url": wrong }).to_string()).expect("a configuration");
+        let error = Client::new(config).expect_err("that is no base URL");
+        assert!(!format!("{error:?}").contains("its-secret") && error.message().contains("host"), "{error:?}");
+    }
+    for closed in ["http://user:its-secret@127.0.0.1:1/v1", "http://user:its-secret@127.0.0.1:99999/v1"] {
+        let asking = client(&json!({"base_url": closed, "api_key": "k", "max_retries": 0}));
+        let error = asking.chat_stream(story()).await.expect_err("nobody listens");
+        assert!(!format!("{error:?}").contains("its-secret") && error.message().contains("127.0.0.1"), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_looks_like_anothers_is_not_sent() {
     let error =
         client(&json!({"api_key": "sk-ant-abcdef", "provider": "groq"})).chat(ChatCompletionRequest::new("groq/m", ["hi"])).await;

@@ -11,6 +11,7 @@ use crate::providers::catalog::{self, Host};
 use crate::providers::{self, Provider, Target};
 use crate::resilience::course::mark_prefill;
 use crate::resilience::keys::KeyPool;
+use crate::transport::without_login;
 use crate::types::{ChatCompletionRequest, Str};
 
 /// Where a model is asked: its provider's dialect, and the target.
@@ -215,7 +216,8 @@ pub(super) fn check_base_url(url: &str) -> Result<String> {
     if is_good {
         return Ok(trimmed.to_owned());
     }
-    Err(Error::new(ErrorKind::InvalidRequest, format!("`{url}` is no base URL; write it as https://host/path, without a query")))
+    let message = format!("`{}` is no base URL; write it as https://host/path, without a query", without_login(url));
+    Err(Error::new(ErrorKind::InvalidRequest, message))
 }
 
 fn check_owner(key: &SecretString, host: &Host) -> Result<()> {
