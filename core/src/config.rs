@@ -268,13 +268,33 @@ impl Deadlines {
     }
 }
 
+/// One of the deadlines that run while an answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    FirstToken,
+    Idle,
+    Total,
+}
+
+impl Deadline {
+    /// The error of one that has passed.
+    pub(crate) fn passed(self, limit: Duration) -> Error {
+        let late = |what, option| Error::new(ErrorKind::Timeout, format!("{what} within {} ({option})", seconds(limit)));
+        match self {
+            Self::FirstToken => late("no first token", "first_token_timeout"),
+            Self::Idle => late("no further chunk", "idle_timeout"),
+            Self::Total => late("the call was not over", "timeout").of_call_that_is_over(),
+        }
+    }
+}
+
 impl Deadlines {
     /// Bounds a wait by the total deadline of a call that began at `started`; `what` says what was waited for.
     pub(crate) async fn within_total<T>(&self, started: Instant, what: &str, wait: impl Future<Output = T>) -> Result<T> {
         let Some(limit) = self.total else { return Ok(wait.await) };
         tokio::time::timeout_at(started + limit, wait).await.map_err(|_| {
             let message = format!("the call was not over within {}: {what} (timeout)", seconds(limit));
-            Error::new(ErrorKind::Timeout, message)
+            Error::new(ErrorKind::Timeout, message).of_call_that_is_over()
         })
     }
 }

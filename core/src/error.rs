@@ -144,6 +144,8 @@ struct Inner {
     body: Option<String>,
     partial: Option<Arc<ChatCompletion>>,
     retryable: bool,
+    /// The deadline of the whole call has passed.
+    call_is_over: bool,
     causes: Vec<Error>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -164,6 +166,7 @@ impl Error {
             body: None,
             partial: None,
             retryable: kind.usually_retryable(),
+            call_is_over: false,
             causes: Vec::new(),
             source: None,
         }))
@@ -306,6 +309,15 @@ impl Error {
     pub(crate) fn without_partial(mut self) -> Self {
         self.0.partial = None;
         self
+    }
+
+    pub(crate) fn of_call_that_is_over(mut self) -> Self {
+        self.0.call_is_over = true;
+        self
+    }
+
+    pub(crate) fn is_of_call_that_is_over(&self) -> bool {
+        self.0.call_is_over
     }
 
     pub(crate) fn with_retryable(mut self, retryable: bool) -> Self {

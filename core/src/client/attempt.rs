@@ -13,15 +13,15 @@ use tokio::time::Instant;
 use super::route::Route;
 use super::{Client, Errand};
 use crate::auth::{Auth, Source};
-use crate::config::Deadlines;
+use crate::config::{Deadline, Deadlines};
 use crate::decode::Decoder;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::hooks::{AnswerHead, HookContext, RouteHooks, Stage};
 use crate::providers::{Call, Outgoing, Provider, Target, Translator, failure};
 use crate::resilience::limits::Turn;
 use crate::stream::{ChatStream, Clock, Emitter, Leg, Meta};
 use crate::telemetry::CallSpan;
-use crate::transport::{Answer, AnswerBody, seconds};
+use crate::transport::{Answer, AnswerBody};
 use crate::types::{ChatCompletion, ChatCompletionRequest, Str};
 
 /// How much of an error's body is read.
@@ -168,33 +168,23 @@ impl Attempt {
 
     /// The nearer of the total deadline and, before the answer has begun, that of the first token.
     fn bound(&self, before_answer: bool) -> Option<Bound> {
-        let total = self.deadlines.total.map(|limit| Bound {
-            at: self.started + limit,
-            limit,
-            what: "the call was not over",
-            option: "timeout",
-        });
-        let first_token = self.deadlines.first_token.filter(|_| before_answer).map(|limit| Bound {
-            at: self.sent + limit,
-            limit,
-            what: "no first token",
-            option: "first_token_timeout",
-        });
+        let total = self.deadlines.total.map(|limit| Bound { at: self.started + limit, limit, deadline: Deadline::Total });
+        let first_token = self.deadlines.first_token.filter(|_| before_answer);
+        let first_token = first_token.map(|limit| Bound { at: self.sent + limit, limit, deadline: Deadline::FirstToken });
         total.into_iter().chain(first_token).min_by_key(|bound| bound.at)
     }
 }
 
-/// A deadline and what to say once it has passed.
+/// A deadline, and when it passes.
 #[derive(Clone, Copy)]
 struct Bound {
     at: Instant,
     limit: Duration,
-    what: &'static str,
-    option: &'static str,
+    deadline: Deadline,
 }
 
 async fn within<T>(bound: Option<Bound>, wait: impl Future<Output = T>) -> Result<T> {
-    let Some(Bound { at, limit, what, option }) = bound else { return Ok(wait.await) };
+    let Some(Bound { at, limit, deadline }) = bound else { return Ok(wait.await) };
     let passed = async {
         // What is asked goes out first: to set a timer may need a thread to be woken.
         tokio::task::yield_now().await;
@@ -203,7 +193,7 @@ async fn within<T>(bound: Option<Bound>, wait: impl Future<Output = T>) -> Resul
     tokio::select! {
         biased;
         result = wait => Ok(result),
-        () = passed => Err(Error::new(ErrorKind::Timeout, format!("{what} within {} ({option})", seconds(limit)))),
+        () = passed => Err(deadline.passed(limit)),
     }
 }
 

@@ -76,12 +76,8 @@ pub(crate) fn after_failure(mode: Mode, request: &ChatCompletionRequest, said: &
 
 /// Whether another route may help at all.
 pub(crate) fn may_move_on(error: &Error) -> bool {
-    !matches!(error.kind(), ErrorKind::ContentPolicy | ErrorKind::Cancelled | ErrorKind::Panic) && !is_over(error)
-}
-
-/// Whether the deadline of the whole call has passed.
-fn is_over(error: &Error) -> bool {
-    error.kind() == ErrorKind::Timeout && error.message().ends_with("(timeout)")
+    !matches!(error.kind(), ErrorKind::ContentPolicy | ErrorKind::Cancelled | ErrorKind::Panic)
+        && !error.is_of_call_that_is_over()
 }
 
 /// The request that has a model go on from `said`: as the beginning of its own message, or asked in words.
@@ -161,6 +157,15 @@ mod tests {
     fn call(arguments: &str) -> Message {
         let function = FunctionCall { name: "f".to_owned(), arguments: arguments.to_owned(), ..FunctionCall::default() };
         Message { tool_calls: vec![ToolCall { function, ..ToolCall::default() }], ..Message::default() }
+    }
+
+    #[test]
+    fn only_the_deadline_of_the_whole_call_ends_a_list() {
+        use crate::config::Deadline;
+        let limit = std::time::Duration::from_secs(1);
+        assert!(!may_move_on(&Deadline::Total.passed(limit)));
+        assert!(may_move_on(&Deadline::Idle.passed(limit)) && may_move_on(&Deadline::FirstToken.passed(limit)));
+        assert!(may_move_on(&Error::new(ErrorKind::Timeout, "the upstream did not answer (timeout)")), "a provider's own words");
     }
 
     #[test]

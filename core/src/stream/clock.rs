@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::config::Deadlines;
-use crate::error::{Error, ErrorKind};
-use crate::transport::seconds;
+use crate::config::{Deadline, Deadlines};
+use crate::error::Error;
 
 /// A consumer that comes back this long after a deadline was not there when it passed.
 const ABSENCE: Duration = Duration::from_secs(1);
@@ -143,12 +142,12 @@ impl Clock {
     }
 
     fn expired(&self, is_total: bool) -> Expired {
-        let (what, limit, option) = match (is_total, self.phase, self.total) {
-            (_, Phase::Grace(_), _) => return Expired::Grace,
-            (true, _, Some((_, limit))) => ("the call was not over", limit, "timeout"),
-            (_, Phase::FirstToken, _) => ("no first token", self.first_token.unwrap_or_default(), "first_token_timeout"),
-            (_, Phase::Idle, _) => ("no further chunk", self.idle.unwrap_or_default(), "idle_timeout"),
+        let (deadline, limit) = match (self.phase, self.total) {
+            (Phase::Grace(_), _) => return Expired::Grace,
+            (_, Some((_, limit))) if is_total => (Deadline::Total, limit),
+            (Phase::FirstToken, _) => (Deadline::FirstToken, self.first_token.unwrap_or_default()),
+            (Phase::Idle, _) => (Deadline::Idle, self.idle.unwrap_or_default()),
         };
-        Expired::Deadline(Error::new(ErrorKind::Timeout, format!("{what} within {} ({option})", seconds(limit))))
+        Expired::Deadline(deadline.passed(limit))
     }
 }
