@@ -208,6 +208,11 @@ fn check(expect: &Value, outcome: &Outcome) -> Result<(), String> {
         {
             return differ("partial", &error.partial());
         }
+        if let Some(partial) = error.partial()
+            && partial.literllm.as_ref().is_none_or(|meta| meta.attempts.is_empty())
+        {
+            return differ("the partial answer's attempts", &partial.literllm);
+        }
         if let Some(count) = expect["partial_tools"].as_u64()
             && error.partial().map(|partial| partial.choices[0].message.tool_calls.len() as u64) != Some(count)
         {

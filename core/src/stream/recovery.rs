@@ -15,7 +15,7 @@ use crate::hooks::Pending;
 use crate::resilience::course::{Begun, Course};
 use crate::resilience::plan::{self, Task};
 use crate::resilience::seam::Seam;
-use crate::types::{ChatCompletion, ChatCompletionChunk, ChunkChoice, Content};
+use crate::types::{AttemptReport, ChatCompletion, ChatCompletionChunk, ChunkChoice, Content};
 
 /// A leg's failure, and what the hooks made of it.
 type Judged = (Error, Result<ChatCompletion>);
@@ -25,6 +25,8 @@ type Opening = Pin<Box<dyn Future<Output = (Box<Course>, Result<Begun>)> + Send>
 pub(super) struct Recovery {
     /// Away while a leg is being opened.
     course: Option<Box<Course>>,
+    /// What the course had noted when it went away.
+    noted: Vec<AttemptReport>,
     opening: Option<Opening>,
     /// Hooks look at the failure of a leg.
     judging: Option<Pending<'static, Judged>>,
@@ -46,7 +48,16 @@ impl fmt::Debug for Recovery {
 
 impl Recovery {
     pub(super) fn new(course: Box<Course>) -> Self {
-        Self { course: Some(course), opening: None, judging: None, joined: None, characters: 0, is_noted: false, over: false }
+        Self {
+            course: Some(course),
+            noted: Vec::new(),
+            opening: None,
+            judging: None,
+            joined: None,
+            characters: 0,
+            is_noted: false,
+            over: false,
+        }
     }
 
     pub(super) fn answer(&self) -> Option<&Accumulator> {
@@ -184,6 +195,7 @@ impl Recovery {
     fn open(&mut self, leg: &Leg, task: Task, error: &Error) {
         self.leg_over(leg, Some(error));
         let Some(course) = self.course.take() else { return };
+        self.noted.clone_from(&course.reports);
         let spent = self.spent(leg);
         self.opening = Some(Box::pin(course.go_on(task, Some(error.kind()), spent)));
     }
@@ -282,11 +294,12 @@ impl Recovery {
         if let Some(before) = self.joined.as_ref().and_then(|joined| joined.usage.as_ref()) {
             said.usage.get_or_insert_default().add(before);
         }
-        if let (Some(course), Some(meta)) = (&self.course, &mut said.literllm) {
+        if let Some(meta) = &mut said.literllm {
+            let noted = self.course.as_ref().map_or(&self.noted, |course| &course.reports);
             // Each is paid for at its own price, also one that lost a race.
             let own = meta.cost.filter(|_| !self.is_noted);
-            meta.cost = course.reports.iter().filter_map(|report| report.cost).chain(own).reduce(|sum, cost| sum + cost);
-            meta.attempts.clone_from(&course.reports);
+            meta.cost = noted.iter().filter_map(|report| report.cost).chain(own).reduce(|sum, cost| sum + cost);
+            meta.attempts.clone_from(noted);
             // Of two that raced, the one that was heard is noted last.
             meta.attempts.sort_by(|one, other| one.started.total_cmp(&other.started));
         }
