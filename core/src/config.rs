@@ -50,7 +50,7 @@ options! {
         /// What providers need to be told beside key and address, by provider and name: `{"vertex_ai": {"project": "…"}}`.
         #[serde(deserialize_with = "settings")]
         pub settings: HashMap<String, HashMap<String, SecretString>>,
-        /// A program's own sources of tokens, by provider. In JSON a list of names: where the client is made, the program says who is asked.
+        /// A program's own sources of tokens, by provider, for whom there is no key in the configuration. In JSON a list of names: where the client is made, the program says who is asked.
         #[serde(deserialize_with = "named")]
         pub token_providers: HashMap<String, TokenProvider>,
         /// Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.

@@ -158,7 +158,8 @@ async fn a_federated_token_stands_for_the_secret() {
 #[tokio::test]
 async fn a_programs_own_tokens_come_first_and_are_kept_until_they_end() {
     let mock = mock().await;
-    for (provider, model) in [("vertex_ai", VERTEX), ("azure", "azure/dep")] {
+    let others = [("openai", "openai/demo"), ("groq", "groq/demo"), ("anthropic", "anthropic/demo"), ("gemini", "gemini/demo")];
+    for (provider, model) in [("vertex_ai", VERTEX), ("azure", "azure/dep")].into_iter().chain(others) {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let mut config = config(&mock, provider, &json!({}));

@@ -417,8 +417,10 @@ static void a_stream_can_be_pulled(void) {
     literllm_client *client = client_with("");
     literllm_stream *stream = NULL;
     char text[1024];
-    CHECK(literllm_client_open_stream(client, ask("text=one two three&pace=5"), NONE, &stream) == NULL, "opened");
-    CHECK(literllm_stream_response(stream) == NULL && literllm_stream_error(stream) == NULL, "no ending yet");
+    CHECK(literllm_client_open_stream(client, ask("text=one two three&withhold=0&id=c-pulled"), NONE, &stream) == NULL, "opened");
+    CHECK(literllm_stream_response(stream) == NULL && literllm_stream_error(stream) == NULL, "nothing yet");
+    CHECK(mock_saw("c-pulled", "request"), "it was asked");
+    CHECK(mock_ask("POST", "/_mock/release?id=c-pulled&n=all") == 200, "released");
     CHECK(read_all(stream, text, sizeof text) == LITERLLM_NEXT_END && strcmp(text, "one two three") == 0, "%s", text);
     CHECK(literllm_stream_next(stream, NULL, NULL) == LITERLLM_NEXT_END, "the end again");
     struct pollfd ready = {literllm_stream_fd(stream), POLLIN, 0};

@@ -26,7 +26,7 @@ type AWSKeys struct {
 	SessionToken string
 }
 
-// WithTokenProvider has give asked for a provider's tokens, such as those of vertex_ai, azure or bedrock, when the client has none or the one
+// WithTokenProvider has give asked for a provider's tokens, of any for which no key is given, when the client has none or the one
 // it has is about to end. It runs on a goroutine of its own and may take its time, which counts towards the call's deadlines. Its
 // error fails the call with one of kind [ErrAuthentication], which has its message.
 func WithTokenProvider(provider string, give func() (Credential, error)) Option {

@@ -50,6 +50,8 @@ pub enum Auth {
     Google,
     /// A token of Microsoft's Entra ID.
     Entra,
+    /// A token that the program gives.
+    Own,
 }
 
 /// What a [`TokenProvider`] gives.
@@ -221,7 +223,7 @@ impl Slot {
             (None, Auth::Aws { .. }) => aws::credential(source).await?,
             (None, Auth::Google) => google::credential(source).await?,
             (None, Auth::Entra) => entra::credential(source).await?,
-            (None, Auth::Ready) => unreachable!("a request that is ready needs no credential"),
+            (None, Auth::Ready | Auth::Own) => unreachable!("it needs no credential, or one that the program gives"),
         };
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held::new(credential.clone()));
         Ok(credential)
@@ -234,7 +236,7 @@ impl Source<'_> {
         let is_set = match auth {
             Auth::Google => google::is_set(self.target),
             Auth::Entra => entra::is_set(self.target),
-            Auth::Aws { .. } | Auth::Ready => true,
+            Auth::Aws { .. } | Auth::Own | Auth::Ready => true,
         };
         !is_set && self.token_provider.is_none() && self.target.is_loopback()
     }

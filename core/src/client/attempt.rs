@@ -66,6 +66,9 @@ impl Attempt {
         for headers in [&client.0.headers, headers].into_iter().filter(|headers| !headers.is_empty()) {
             outgoing.headers.extend(headers.clone());
         }
+        if outgoing.auth == Auth::Ready && target.has_tokens && target.key.is_none() {
+            outgoing.auth = Auth::Own;
+        }
         // A compressing proxy would hold chunks back.
         outgoing.headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         Ok(Box::new(Self {

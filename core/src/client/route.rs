@@ -68,10 +68,11 @@ impl Client {
             .or(config.api_key.as_ref().filter(|_| is_owner))
             .filter(|key| !key.expose_secret().trim().is_empty())
             .cloned();
-        let has_tokens = provider.takes_credentials() && names().any(|name| config.token_providers.contains_key(&**name));
+        let has_tokens = names().any(|name| config.token_providers.contains_key(&**name));
         // What the program says goes before what its surroundings say.
         let key = given_key.or_else(|| variable(&host.key_vars).filter(|_| !has_tokens).map(SecretString::from));
-        let needs_key = is_default_url && !host.local && !host.key_vars.is_empty() && !provider.takes_credentials();
+        let needs_key =
+            is_default_url && !host.local && !host.key_vars.is_empty() && !has_tokens && !provider.takes_credentials();
         match &key {
             Some(key) if is_default_url => {
                 check_owner(key, &host)?;

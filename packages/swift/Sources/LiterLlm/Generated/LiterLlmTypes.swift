@@ -1703,7 +1703,7 @@ public struct ClientConfig: Equatable, Hashable, Codable {
      */
     public var settings: [String: [String: Secret]]
     /**
-     * A program's own sources of tokens, by provider. In JSON a list of names: where the client is made, the program says who is asked.
+     * A program's own sources of tokens, by provider, for whom there is no key in the configuration. In JSON a list of names: where the client is made, the program says who is asked.
      */
     public var tokenProviders: [String: NoTokenProvider]
     /**
@@ -1781,7 +1781,7 @@ public struct ClientConfig: Equatable, Hashable, Codable {
          * What providers need to be told beside key and address, by provider and name: `{"vertex_ai": {"project": "…"}}`.
          */settings: [String: [String: Secret]] = [:],
         /**
-         * A program's own sources of tokens, by provider. In JSON a list of names: where the client is made, the program says who is asked.
+         * A program's own sources of tokens, by provider, for whom there is no key in the configuration. In JSON a list of names: where the client is made, the program says who is asked.
          */tokenProviders: [String: NoTokenProvider] = [:],
         /**
          * Several keys of a provider, used in turn; one that is refused or limited rests while the others serve.

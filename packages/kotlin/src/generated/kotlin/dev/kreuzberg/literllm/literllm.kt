@@ -2074,7 +2074,7 @@ data class ClientConfig (
     val `settings`: Map<kotlin.String, Map<kotlin.String, Secret>> = mapOf()
     ,
     /**
-     * A program's own sources of tokens, by provider. In JSON a list of names: where the client is made, the program says who is asked.
+     * A program's own sources of tokens, by provider, for whom there is no key in the configuration. In JSON a list of names: where the client is made, the program says who is asked.
      */
     val `tokenProviders`: Map<kotlin.String, NoTokenProvider> = mapOf()
     ,
