@@ -3,6 +3,7 @@
 //! It is one tolerant dialect: every odd shape is read whatever host it is said to come from, since gateways relay them.
 
 mod body;
+mod halves;
 mod template;
 mod wire;
 
@@ -20,6 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{ChatCompletion, ChunkChoice, Delta, FinishReason, Str, ThinkingBlock, Usage};
 pub(super) use body::Body;
+pub(super) use halves::mend;
+use halves::{Half, Mended};
 use template::Template;
 use wire::{Loose, WireChoice, WireChunk, WireDelta, WireToolCall};
 
@@ -73,6 +76,8 @@ struct ChunkReader {
     reasoning_excluded: bool,
     lenient_end: bool,
     template: Template,
+    /// What a chunk ended with, if that was half an emoji.
+    half: Option<Half>,
 }
 
 impl Translator for ChunkReader {
@@ -82,6 +87,7 @@ impl Translator for ChunkReader {
             return Ok(());
         }
         if data == "[DONE]" {
+            self.let_half_alone(out);
             out.done();
             return Ok(());
         }
@@ -98,6 +104,7 @@ impl Translator for ChunkReader {
     }
 
     fn end(&mut self, out: &mut Emitter) -> Result<()> {
+        self.let_half_alone(out);
         if self.lenient_end && out.has_begun() {
             out.prove();
         }
@@ -107,31 +114,35 @@ impl Translator for ChunkReader {
 
 impl ChunkReader {
     fn new(reasoning_excluded: bool, lenient_end: bool) -> Self {
-        Self { reasoning_excluded, lenient_end, template: Template::default() }
+        Self { reasoning_excluded, lenient_end, template: Template::default(), half: None }
     }
 
     fn chunk(&mut self, data: &str, out: &mut Emitter) -> Result<()> {
-        if self.template.say(data, out) {
+        if self.half.is_none() && self.template.say(data, out) {
             return Ok(());
         }
         self.template.forget();
-        let chunk = match serde_json::from_str::<WireChunk<'_>>(data) {
-            Ok(chunk) => chunk,
+        match serde_json::from_str(data) {
+            Ok(chunk) => self.parsed(chunk, data, &Mended::default(), out),
             Err(error) => {
-                let Some(mended) = mend_surrogates(data) else { return Err(malformed(data, error)) };
-                return self.chunk(&mended, out);
+                let Some(mended) = mend(data) else { return Err(malformed(data, error)) };
+                let chunk = serde_json::from_str(&mended.json).map_err(|error| malformed(data, error))?;
+                self.parsed(chunk, &mended.json, &mended, out)
             }
-        };
+        }
+    }
+
+    fn parsed(&mut self, chunk: WireChunk<'_>, data: &str, mended: &Mended, out: &mut Emitter) -> Result<()> {
         if chunk.is_error() {
             // What came with it still belongs to the partial answer.
-            self.read(chunk, out)?;
+            self.read(chunk, mended, out)?;
             return Err(read_error(data));
         }
         if chunk.choices.iter().any(|choice| choice.delta.is_none() && choice.message.is_some()) {
             return self.whole(data, out);
         }
         self.template.learn(data, &chunk);
-        self.read(chunk, out)
+        self.read(chunk, mended, out)
     }
 
     /// A whole answer where a chunk was expected, or as the answer of a call without a stream.
@@ -141,14 +152,14 @@ impl ChunkReader {
             choice.delta = choice.delta.take().or_else(|| choice.message.take().map(|message| *message));
         }
         let choices = chunk.choices.len();
-        self.read(chunk, out)?;
+        self.read(chunk, &Mended::default(), out)?;
         if choices > 0 {
             out.done();
         }
         Ok(())
     }
 
-    fn read(&mut self, chunk: WireChunk<'_>, out: &mut Emitter) -> Result<()> {
+    fn read(&mut self, chunk: WireChunk<'_>, mended: &Mended, out: &mut Emitter) -> Result<()> {
         out.identify(chunk.id.as_str(), chunk.model.as_str(), chunk.created);
         out.system_fingerprint(chunk.system_fingerprint.as_str());
         out.service_tier(chunk.service_tier.as_str());
@@ -158,9 +169,43 @@ impl ChunkReader {
         }
         out.extra(chunk.extra);
         for (at, choice) in chunk.choices.into_iter().enumerate() {
-            read_choice(choice, u32::try_from(at).unwrap_or(0), out)?;
+            self.read_choice(choice, u32::try_from(at).unwrap_or(0), mended, out)?;
         }
         Ok(())
+    }
+
+    fn read_choice(&mut self, choice: WireChoice<'_>, at: u32, mended: &Mended, out: &mut Emitter) -> Result<()> {
+        let index = choice.index.unwrap_or(at);
+        out.begin(index);
+        let mut thinking = None;
+        let mut delta = choice.delta.map(|wire| read_delta(wire, index, &mut thinking, out)).unwrap_or_default();
+        let native = choice.native_finish_reason.into_text();
+        let reason = choice.finish_reason.into_text().filter(|reason| !reason.is_empty());
+        self.half = self.half.take().and_then(|half| half.join(&mut delta, index, mended, out));
+        if reason.is_some() {
+            self.let_half_alone(out);
+        } else if let Some(half) = Half::of(&mut delta, index, mended) {
+            self.let_half_alone(out);
+            self.half = Some(half);
+        }
+        out.reasoning(index, &thinking.unwrap_or_default());
+        out.add(ChunkChoice { index, delta, logprobs: choice.logprobs, extra: choice.extra, ..ChunkChoice::default() });
+        let Some(reason) = reason else { return Ok(()) };
+        if reason == "error" {
+            return Err(Error::new(ErrorKind::Server, "the provider ended the answer with an error")
+                .with_code(native.map(Cow::into_owned)));
+        }
+        let mapped = finish_reason(&reason);
+        let native = native.map(Cow::into_owned).or_else(|| (mapped != *reason).then(|| reason.into_owned()));
+        out.finish(index, mapped, native.map(Str::from));
+        Ok(())
+    }
+
+    /// The other half of an emoji does not come any more.
+    fn let_half_alone(&mut self, out: &mut Emitter) {
+        if let Some(half) = self.half.take() {
+            half.stay_alone(out);
+        }
     }
 
     /// Adds the reasoning to the completion where the host leaves it out.
@@ -172,26 +217,6 @@ impl ChunkReader {
         }
         usage
     }
-}
-
-fn read_choice(choice: WireChoice<'_>, at: u32, out: &mut Emitter) -> Result<()> {
-    let index = choice.index.unwrap_or(at);
-    out.begin(index);
-    let mut thinking = None;
-    let delta = choice.delta.map(|wire| read_delta(wire, index, &mut thinking, out)).unwrap_or_default();
-    out.reasoning(index, &thinking.unwrap_or_default());
-    out.add(ChunkChoice { index, delta, logprobs: choice.logprobs, extra: choice.extra, ..ChunkChoice::default() });
-    let native = choice.native_finish_reason.into_text();
-    if let Some(reason) = choice.finish_reason.into_text().filter(|reason| !reason.is_empty()) {
-        if reason == "error" {
-            return Err(Error::new(ErrorKind::Server, "the provider ended the answer with an error")
-                .with_code(native.map(Cow::into_owned)));
-        }
-        let mapped = finish_reason(&reason);
-        let native = native.map(Cow::into_owned).or_else(|| (mapped != *reason).then(|| reason.into_owned()));
-        out.finish(index, mapped, native.map(Str::from));
-    }
-    Ok(())
 }
 
 /// OpenAI's word for a finish reason; what is not known passes through.
@@ -295,31 +320,4 @@ fn malformed(data: &str, error: serde_json::Error) -> Error {
     Error::new(ErrorKind::Protocol, format!("the provider sent a chunk that is no JSON of its format ({error})"))
         .with_body(data)
         .with_source(error)
-}
-
-/// Replaces halves of surrogate pairs, which some hosts send when they cut an emoji in two, by U+FFFD. `None` where there are none.
-pub(super) fn mend_surrogates(data: &str) -> Option<String> {
-    let unit = |at: usize| {
-        let escape = data.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(escape, 16).ok()
-    };
-    let mut mended = String::with_capacity(data.len());
-    let (mut at, mut kept, mut found) = (0, 0, false);
-    while let Some(step) = data[at..].find('\\') {
-        at += step;
-        match unit(at) {
-            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
-            Some(0xD800..=0xDFFF) => {
-                mended.push_str(&data[kept..at]);
-                mended.push_str("\\ufffd");
-                at += 6;
-                kept = at;
-                found = true;
-            }
-            Some(_) => at += 6,
-            None => at += 1 + data[at + 1..].chars().next().map_or(0, char::len_utf8),
-        }
-    }
-    mended.push_str(&data[kept..]);
-    found.then_some(mended)
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Translator;
 use crate::providers::failure::{Failure, not_an_answer};
 use crate::providers::loose::{Count, List, Text};
-use crate::providers::openai::mend_surrogates;
+use crate::providers::openai::mend;
 use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{Annotation, Delta, Extra, FinishReason, Str, UrlCitation, Usage};
@@ -140,8 +140,8 @@ impl EventReader {
         }
         let wire: Wire<'_> = match serde_json::from_str(data) {
             Ok(wire) => wire,
-            Err(error) => match mend_surrogates(data) {
-                Some(mended) => return self.read(&mended, out),
+            Err(error) => match mend(data) {
+                Some(mended) => return self.read(&mended.json, out),
                 None => return Err(malformed(data, error)),
             },
         };

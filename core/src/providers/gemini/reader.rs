@@ -13,7 +13,7 @@ use crate::providers::Translator;
 use crate::providers::compact::compact;
 use crate::providers::failure::not_an_answer;
 use crate::providers::loose::{Count, Text};
-use crate::providers::openai::mend_surrogates;
+use crate::providers::openai::mend;
 use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{Annotation, ChunkChoice, Delta, Extra, FinishReason, Str, UrlCitation, Usage};
@@ -100,8 +100,8 @@ impl PieceReader {
                 self.learn(data, &piece);
                 self.piece(piece, data, out)
             }
-            Err(error) => match mend_surrogates(data) {
-                Some(mended) => self.read(&mended, out),
+            Err(error) => match mend(data) {
+                Some(mended) => self.read(&mended.json, out),
                 None => Err(malformed(data, error)),
             },
         }

@@ -12,7 +12,7 @@ use crate::providers::Translator;
 use crate::providers::compact::compact;
 use crate::providers::failure::{Failure, not_an_answer};
 use crate::providers::loose::{Count, List, Text};
-use crate::providers::openai::mend_surrogates;
+use crate::providers::openai::mend;
 use crate::providers::pattern::{Filling, Hole, Pattern};
 use crate::stream::{Emitter, ToolPiece};
 use crate::types::{ChunkChoice, FinishReason, Str, Usage};
@@ -103,8 +103,8 @@ impl LineReader {
         }
         let line: Line<'_> = match serde_json::from_str(data) {
             Ok(line) => line,
-            Err(error) => match mend_surrogates(data) {
-                Some(mended) => return self.line(&mended, out),
+            Err(error) => match mend(data) {
+                Some(mended) => return self.line(&mended.json, out),
                 None if !out.has_begun() => return Err(not_an_answer(data)),
                 None => return Err(malformed(data, error)),
             },
