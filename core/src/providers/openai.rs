@@ -183,7 +183,9 @@ impl ChunkReader {
         let reason = choice.finish_reason.into_text().filter(|reason| !reason.is_empty());
         self.half = self.half.take().and_then(|half| half.join(&mut delta, index, mended, out));
         if reason.is_some() {
-            self.let_half_alone(out);
+            if self.half.as_ref().is_some_and(|half| half.choice == index) {
+                self.let_half_alone(out);
+            }
         } else if let Some(half) = Half::of(&mut delta, index, mended) {
             self.let_half_alone(out);
             self.half = Some(half);

@@ -52,7 +52,7 @@ pub fn mend(data: &str) -> Option<Mended> {
 /// The first half of an emoji, until the second one comes.
 #[derive(Debug)]
 pub struct Half {
-    choice: u32,
+    pub choice: u32,
     of_reasoning: bool,
     unit: u16,
 }
@@ -68,7 +68,7 @@ impl Half {
 
     /// Puts it before the text that follows, whole where that begins with the other half. It comes back where nothing follows yet.
     pub fn join(self, delta: &mut Delta, choice: u32, mended: &Mended, out: &mut Emitter) -> Option<Self> {
-        if choice != self.choice || (!delta.has_token() && delta.extra.is_empty()) {
+        if choice != self.choice || !delta.has_token() {
             return Some(self);
         }
         let slot = if self.of_reasoning { &mut delta.reasoning_content } else { &mut delta.content };
