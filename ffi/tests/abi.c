@@ -417,10 +417,15 @@ static void a_stream_can_be_pulled(void) {
     literllm_client *client = client_with("");
     literllm_stream *stream = NULL;
     char text[1024];
-    CHECK(literllm_client_open_stream(client, ask("text=one two three&withhold=0&id=c-pulled"), NONE, &stream) == NULL, "opened");
+    /* The mock may have served another run of this program, whose request is not to be taken for this one. */
+    char id[32], behaviour[96], release[96];
+    snprintf(id, sizeof id, "c-pulled-%d", (int)getpid());
+    snprintf(behaviour, sizeof behaviour, "text=one two three&withhold=0&id=%s", id);
+    snprintf(release, sizeof release, "/_mock/release?id=%s&n=all", id);
+    CHECK(literllm_client_open_stream(client, ask(behaviour), NONE, &stream) == NULL, "opened");
     CHECK(literllm_stream_response(stream) == NULL && literllm_stream_error(stream) == NULL, "nothing yet");
-    CHECK(mock_saw("c-pulled", "request"), "it was asked");
-    CHECK(mock_ask("POST", "/_mock/release?id=c-pulled&n=all") == 200, "released");
+    CHECK(mock_saw(id, "request"), "it was asked");
+    CHECK(mock_ask("POST", release) == 200, "released");
     CHECK(read_all(stream, text, sizeof text) == LITERLLM_NEXT_END && strcmp(text, "one two three") == 0, "%s", text);
     CHECK(literllm_stream_next(stream, NULL, NULL) == LITERLLM_NEXT_END, "the end again");
     struct pollfd ready = {literllm_stream_fd(stream), POLLIN, 0};
