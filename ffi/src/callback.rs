@@ -9,12 +9,12 @@ use crate::error::{self, ErrorBox};
 use crate::hook::HookCall;
 use crate::response::{Response, ResponseBox};
 
-/// Receives chunks, in order, all that came together in one call; `count` is at least 1. The chunks and all that they point at are borrowed
-/// until it returns. It runs on a thread of the library, for one call never on two at a time, and must not block: what it does holds up
-/// other streams. It may call every function but the blocking ones.
+/// Receives chunks, in order, all that came together in one call; `count` is at least 1, except after LITERLLM_FLOW_GATHER. The chunks and all
+/// that they point at are borrowed until it returns. It runs on a thread of the library, for one call never on two at a time, and must not
+/// block: what it does holds up other streams. It may call every function but the blocking ones.
 ///
-/// It answers LITERLLM_FLOW_CONTINUE, LITERLLM_FLOW_PAUSE (nothing more is read from the provider until literllm_call_resume()) or
-/// LITERLLM_FLOW_STOP (the connection is closed, and only `on_done` follows).
+/// It answers LITERLLM_FLOW_CONTINUE, LITERLLM_FLOW_GATHER (the same, and it is told when nothing more is there), LITERLLM_FLOW_PAUSE (nothing
+/// more is read from the provider until literllm_call_resume()) or LITERLLM_FLOW_STOP (the connection is closed, and only `on_done` follows).
 pub type OnChunks = Option<unsafe extern "C" fn(user_data: *mut c_void, chunks: *const *const Chunk, count: usize) -> u32>;
 
 /// Says that a call is over; exactly once for every call, after the last `on_chunks`, and the place to free `user_data`. One of `response`
@@ -38,6 +38,9 @@ pub enum Flow {
     Pause = 1,
     /// Close the connection. The call ends with an error of kind `cancelled`, or as complete if all of the answer had come.
     Stop = 2,
+    /// As `Continue`, for who puts chunks aside to wake somebody for many at once: as soon as nothing more is there, `on_chunks` is called with
+    /// a `count` of 0, unless the call is over, which `on_done` says.
+    Gather = 3,
 }
 
 /// A C program's own pointer, handed back to it and never looked at.
@@ -68,7 +71,7 @@ impl ChunkCallback {
         // SAFETY: a function of the type that the header asks for, and views that live until `clear`.
         let answer = unsafe { on_chunks(self.user_data.0, views.as_ptr(), views.len()) };
         self.views.clear();
-        [Flow::Pause, Flow::Stop].into_iter().find(|&known| known as u32 == answer).unwrap_or(Flow::Continue)
+        [Flow::Pause, Flow::Stop, Flow::Gather].into_iter().find(|&known| known as u32 == answer).unwrap_or(Flow::Continue)
     }
 }
 

@@ -151,8 +151,8 @@ pub extern "C" fn literllm_client_chat_stream_blocking(
         let question = Question::read(client.map(Client::engine), request, options)?;
         let mut on_chunks = ChunkCallback::new(on_chunks, UserData(user_data));
         let consume = |batch: &mut Vec<_>| match on_chunks.call(batch) {
-            Flow::Stop => Flow::Stop,
-            Flow::Continue | Flow::Pause => Flow::Continue,
+            Flow::Pause => Flow::Continue,
+            other => other,
         };
         let answer = block_on(question.stream(&Control::default(), consume))?;
         hand_over(answer, response);

@@ -63,14 +63,18 @@ impl Control {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch, in place of what the list held.
-    async fn next_batch(&self, batch: &mut Vec<ChatCompletionChunk>) -> Option<Result<()>> {
+    /// The next batch, in place of what the list held; an empty one where it is not waited for, and nothing is there.
+    async fn next_batch(&self, batch: &mut Vec<ChatCompletionChunk>, wait: bool) -> Option<Result<()>> {
         std::future::poll_fn(|cx| {
             let mut stream = self.stream();
             let before = POLLED.replace(self);
             let next = stream.as_mut().map_or(Poll::Ready(None), |stream| stream.poll_batch_into(cx, batch));
             POLLED.set(before);
-            next
+            if next.is_ready() || wait {
+                return next;
+            }
+            batch.clear();
+            Poll::Ready(Some(Ok(())))
         })
         .await
     }
@@ -139,17 +143,21 @@ impl Question {
             let running = Running::begin(control, unless_cancelled(control, call).await?);
             drop(self);
             let mut batch = Vec::new();
+            let mut gathers = false;
             loop {
                 let next = tokio::select! {
                     biased;
                     () = control.cancelled() => break,
-                    next = control.next_batch(&mut batch) => next,
+                    next = control.next_batch(&mut batch, !gathers) => next,
                 };
                 let Some(next) = next else { return Ok(running.end().into_completion()) };
                 next?;
                 control.resumed.store(false, Ordering::Relaxed);
-                match consume(&mut batch) {
-                    Flow::Continue => {}
+                let some = !batch.is_empty();
+                let flow = consume(&mut batch);
+                gathers = some && flow == Flow::Gather;
+                match flow {
+                    Flow::Continue | Flow::Gather => {}
                     Flow::Pause => {
                         batch.clear();
                         control.resumed().await;

@@ -337,6 +337,40 @@ static void a_pause_holds_until_it_is_resumed(void) {
     literllm_client_free(client);
 }
 
+static void who_gathers_is_told_when_nothing_more_is_there(void) {
+    literllm_client *client = client_with("");
+    outcome o;
+    outcome_init(&o);
+    o.answer = LITERLLM_FLOW_GATHER;
+    start(client, &o, "text=one two three&withhold=2&id=c-gather");
+    CHECK(wait_for(&o, &o.lulls, 1), "told while the provider is silent");
+    CHECK(o.chunks > 0 && o.done == 0, "%d chunks", o.chunks);
+    CHECK(mock_ask("POST", "/_mock/release?id=c-gather&n=all") == 200, "release");
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "complete: %s", o.message);
+    o.text[o.length] = 0;
+    CHECK(strcmp(o.text, "one two three") == 0, "%s", o.text);
+    CHECK(o.lulls <= o.batches, "%d lulls after %d batches", o.lulls, o.batches);
+    literllm_call_free(o.call);
+
+    /* Also in the blocking form; and who does not gather hears nothing. */
+    for (uint32_t answer = LITERLLM_FLOW_CONTINUE; answer <= LITERLLM_FLOW_GATHER; answer += LITERLLM_FLOW_GATHER) {
+        outcome_init(&o);
+        o.answer = answer;
+        literllm_error *error = literllm_client_chat_stream_blocking(client, ask("text=one two&pace=20"), NONE, on_chunks, &o, NULL);
+        CHECK(error == NULL && (o.lulls > 0) == (answer == LITERLLM_FLOW_GATHER), "%d lulls in the blocking form", o.lulls);
+    }
+
+    /* What the answer to the empty call asks for is done. */
+    outcome_init(&o);
+    o.answer = LITERLLM_FLOW_GATHER;
+    o.answer_in_lull = LITERLLM_FLOW_STOP;
+    start(client, &o, "text=one two three&withhold=2&id=c-gather2");
+    CHECK(wait_for(&o, &o.done, 1) && o.kind == LITERLLM_ERROR_KIND_CANCELLED && o.lulls == 1, "stopped in a lull");
+    CHECK(mock_saw("c-gather2", "left"), "the connection is closed");
+    literllm_call_free(o.call);
+    literllm_client_free(client);
+}
+
 static void free_call(outcome *o) {
     literllm_call_free(o->call);
     o->call = NULL;
@@ -866,6 +900,7 @@ static const struct {
     TEST(free_while_streaming_cancels),
     TEST(a_client_freed_while_streaming_ends_no_stream),
     TEST(a_pause_holds_until_it_is_resumed),
+    TEST(who_gathers_is_told_when_nothing_more_is_there),
     TEST(callbacks_may_call_back),
     TEST(a_stream_can_be_pulled),
     TEST(the_answer_so_far_can_be_read_at_any_moment),

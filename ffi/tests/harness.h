@@ -108,12 +108,12 @@ typedef struct outcome {
     literllm_call *call;
     char text[8192];
     size_t length;
-    int batches, chunks, done, complete;
+    int batches, chunks, lulls, done, complete;
     unsigned kind;
     char partial[1024];
     char message[1024];
-    /* What on_chunks answers. */
-    uint32_t answer;
+    /* What on_chunks answers, to chunks and to none. */
+    uint32_t answer, answer_in_lull;
     /* Runs inside on_chunks and on_done. */
     void (*inside_chunks)(struct outcome *);
     void (*inside_done)(struct outcome *);
@@ -129,7 +129,7 @@ SHARED uint32_t on_chunks(void *user_data, const literllm_chunk *const *chunks, 
     outcome *o = user_data;
     pthread_mutex_lock(&o->lock);
     CHECK(o->done == 0, "chunks after the end");
-    CHECK(count > 0, "an empty batch");
+    CHECK(count > 0 || o->batches > o->lulls, "an empty batch");
     for (size_t i = 0; i < count; i++) {
         CHECK(chunks[i]->size == sizeof(literllm_chunk), "the chunk's size");
         for (size_t c = 0; c < chunks[i]->choices_length; c++) {
@@ -140,9 +140,9 @@ SHARED uint32_t on_chunks(void *user_data, const literllm_chunk *const *chunks, 
             }
         }
     }
-    o->batches++;
+    *(count > 0 ? &o->batches : &o->lulls) += 1;
     o->chunks += (int)count;
-    uint32_t answer = o->answer;
+    uint32_t answer = count > 0 ? o->answer : o->answer_in_lull;
     pthread_cond_broadcast(&o->changed);
     pthread_mutex_unlock(&o->lock);
     if (o->inside_chunks) o->inside_chunks(o);

@@ -54,11 +54,12 @@ func (a *Accumulator) begin(d *delivery) {
 	a.running, a.last = d, nil
 }
 
-func (a *Accumulator) end(answer *ChatCompletion) {
+// end keeps the whole answer, or what there is of it.
+func (a *Accumulator) end(d *delivery) {
 	if a == nil {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.running, a.last = nil, answer
+	a.running, a.last = nil, d.answer()
 }

@@ -101,7 +101,10 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	d := newDelivery(fn == nil || settings.accumulator != nil)
 	engine.start(body, options, fn != nil, d)
 	settings.accumulator.begin(d)
-	defer d.finish(settings.accumulator)
+	defer func() {
+		settings.accumulator.end(d)
+		d.free()
+	}()
 	if err := d.pump(ctx, fn); err != nil {
 		return nil, err
 	}
@@ -136,27 +139,34 @@ func (d *delivery) pump(ctx context.Context, fn func(*ChatCompletionChunk) error
 		if !over {
 			d.cancel()
 			for !over {
-				<-d.ready
-				_, over = d.take(nil)
+				d.wait()
+				var rest *pile
+				rest, over = d.take()
+				rest.free()
 			}
 		}
 	}()
 	done := ctx.Done()
-	var batches [][]cell
+	unlessOver := func(chunk *ChatCompletionChunk) error {
+		select {
+		case <-done:
+			d.skipped = true
+			return nil
+		default:
+			return fn(chunk)
+		}
+	}
+	var common envelope
 	for !over {
-		<-d.ready
-		batches, over = d.take(batches)
-		for _, batch := range batches {
-			for i := range batch {
-				select {
-				case <-done:
-					d.skipped = true
-				default:
-					if err := fn(&batch[i].chunk); err != nil {
-						return err
-					}
-				}
-			}
+		d.wait()
+		var taken *pile
+		taken, over = d.take()
+		err := func() error {
+			defer taken.free()
+			return taken.each(&common, unlessOver)
+		}()
+		if err != nil {
+			return err
 		}
 	}
 	return nil

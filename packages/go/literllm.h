@@ -154,6 +154,11 @@ enum literllm_flow
      * Close the connection. The call ends with an error of kind `cancelled`, or as complete if all of the answer had come.
      */
     LITERLLM_FLOW_STOP = 2,
+    /**
+     * As `Continue`, for who puts chunks aside to wake somebody for many at once: as soon as nothing more is there, `on_chunks` is called with
+     * a `count` of 0, unless the call is over, which `on_done` says.
+     */
+    LITERLLM_FLOW_GATHER = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -559,12 +564,12 @@ typedef struct literllm_chunk {
 } literllm_chunk;
 
 /**
- * Receives chunks, in order, all that came together in one call; `count` is at least 1. The chunks and all that they point at are borrowed
- * until it returns. It runs on a thread of the library, for one call never on two at a time, and must not block: what it does holds up
- * other streams. It may call every function but the blocking ones.
+ * Receives chunks, in order, all that came together in one call; `count` is at least 1, except after LITERLLM_FLOW_GATHER. The chunks and all
+ * that they point at are borrowed until it returns. It runs on a thread of the library, for one call never on two at a time, and must not
+ * block: what it does holds up other streams. It may call every function but the blocking ones.
  *
- * It answers LITERLLM_FLOW_CONTINUE, LITERLLM_FLOW_PAUSE (nothing more is read from the provider until literllm_call_resume()) or
- * LITERLLM_FLOW_STOP (the connection is closed, and only `on_done` follows).
+ * It answers LITERLLM_FLOW_CONTINUE, LITERLLM_FLOW_GATHER (the same, and it is told when nothing more is there), LITERLLM_FLOW_PAUSE (nothing
+ * more is read from the provider until literllm_call_resume()) or LITERLLM_FLOW_STOP (the connection is closed, and only `on_done` follows).
  */
 typedef uint32_t (*literllm_on_chunks)(void *user_data, const struct literllm_chunk *const *chunks, size_t count);
 

@@ -3,21 +3,11 @@ package literllm
 /*
 #cgo !literllm_shared pkg-config: literllm-static
 #cgo literllm_shared pkg-config: literllm
-#include "literllm.h"
+#include "queue.h"
 
-// Exported by delivery.go and hooks.go.
-extern uint32_t literllmGoChunks(uintptr_t handle, void *chunks, size_t count);
-extern void literllmGoDone(uintptr_t handle, void *response, void *error);
+// Exported by hooks.go.
 extern void literllmGoHook(uintptr_t handle, void *call);
 extern void literllmGoFreeHooks(uintptr_t handle);
-
-static uint32_t on_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
-	return literllmGoChunks((uintptr_t)user_data, (void *)chunks, count);
-}
-
-static void on_done(void *user_data, const literllm_response *response, const literllm_error *error) {
-	literllmGoDone((uintptr_t)user_data, (void *)response, (void *)error);
-}
 
 static void on_hook(void *user_data, literllm_hook_call *call) { literllmGoHook((uintptr_t)user_data, call); }
 
@@ -30,14 +20,14 @@ static literllm_error *new_client(const char *config, size_t length, uint32_t st
 }
 
 static literllm_call *start(literllm_client *client, const char *request, size_t request_length, const char *options, size_t options_length,
-                            bool stream, uintptr_t handle) {
+                            bool stream, literllm_go_queue *queue) {
 	literllm_text request_text = {request, request_length};
 	literllm_text options_text = {options, options_length};
 	literllm_call *call = NULL;
 	if (stream) {
-		literllm_client_chat_stream(client, request_text, options_text, on_chunks, on_done, (void *)handle, &call);
+		literllm_client_chat_stream(client, request_text, options_text, literllm_go_on_chunks, literllm_go_on_done, queue, &call);
 	} else {
-		literllm_client_chat(client, request_text, options_text, on_done, (void *)handle, &call);
+		literllm_client_chat(client, request_text, options_text, literllm_go_on_done, queue, &call);
 	}
 	return call;
 }
@@ -61,6 +51,9 @@ type engine struct {
 }
 
 func newEngine(config []byte, asked asked) (*engine, error) {
+	if err := hang(); err != nil {
+		return nil, &Error{Kind: ErrNetwork, Message: "the system gives no pipe: " + err.Error()}
+	}
 	var client *C.literllm_client
 	var handle cgo.Handle
 	stages := stageBits(asked.hooks)
@@ -81,17 +74,14 @@ func (e *engine) free() {
 	e.client = nil
 }
 
-// start begins a call whose chunks and end come to the delivery. The caller ends it with finish.
+// start begins a call whose chunks and end come to the delivery, which is freed once the end has come.
 func (e *engine) start(request, options []byte, stream bool, d *delivery) {
-	d.handle = cgo.NewHandle(d)
 	d.call = C.start(e.client, bytesPointer(request), C.size_t(len(request)), bytesPointer(options), C.size_t(len(options)),
-		C.bool(stream), C.uintptr_t(d.handle))
+		C.bool(stream), d.queue)
 	runtime.KeepAlive(e)
 }
 
 func (d *delivery) cancel() { C.literllm_call_cancel(d.call) }
-
-func (d *delivery) resume() { C.literllm_call_resume(d.call) }
 
 // answerSoFar is the answer of a running stream, as JSON; nil while nothing has come, and once it is over.
 func (d *delivery) answerSoFar() []byte {
@@ -101,15 +91,6 @@ func (d *delivery) answerSoFar() []byte {
 	}
 	defer C.literllm_response_free(response)
 	return textBytes(C.literllm_response_json(response))
-}
-
-// finish gives everything back, once the end has come.
-func (d *delivery) finish(accumulator *Accumulator) {
-	if accumulator != nil {
-		accumulator.end(d.answer())
-	}
-	C.literllm_call_free(d.call)
-	d.handle.Delete()
 }
 
 func bytesPointer(bytes []byte) *C.char {

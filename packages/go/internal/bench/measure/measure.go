@@ -1,11 +1,11 @@
-// Command bench measures one Go client, the server being another process: bench CLIENT cpu|first|added BASE_URL STREAMS.
+// Package measure measures a Go client, the server being another process. Each client is a program of its own, so that it carries nothing of
+// another's: PROGRAM CLIENT cpu|first|added BASE_URL STREAMS.
 //
 // It prints what scripts/bench.d/go reads. cpu: microseconds of CPU a chunk, peak memory in MiB. first: microseconds until the first chunk
 // with text. added: microseconds from the moment at which the mock wrote a chunk, which its text says behind its number, until the client has it.
-package main
+package measure
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"sort"
@@ -14,16 +14,13 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
-
-	llm "github.com/kreuzberg-dev/liter-llm/packages/go"
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
 )
 
-const prompt = "Tell me a story about a lighthouse"
+// Prompt is what every client asks.
+const Prompt = "Tell me a story about a lighthouse"
 
-// seen is what a client saw of a stream.
-type seen struct {
+// Seen is what a client saw of a stream.
+type Seen struct {
 	chunks, text int
 	first        time.Time
 }
@@ -31,11 +28,12 @@ type seen struct {
 // delays is how long chunks took that carry the time at which they were written; nil where that is not measured.
 var delays *[]float64
 
-func (s *seen) chunk(text string) {
+// Chunk sees a chunk.
+func (s *Seen) Chunk(text string) {
 	if delays != nil {
 		if words := strings.Fields(text); len(words) == 2 {
 			written, err := strconv.ParseInt(words[1], 10, 64)
-			check(err)
+			Check(err)
 			*delays = append(*delays, float64(monotonic()-written)/1e3)
 		}
 	}
@@ -46,15 +44,12 @@ func (s *seen) chunk(text string) {
 	}
 }
 
-func main() {
-	name, what, url := os.Args[1], os.Args[2], os.Args[3]
+// Main measures what the arguments say, of the client that of makes for its name and a base URL.
+func Main(of func(name, url string) (stream func() Seen)) {
 	streams, err := strconv.Atoi(os.Args[4])
-	check(err)
-	stream := ours(url)
-	if name == "openai-go" {
-		stream = openAI(url)
-	}
-	switch what {
+	Check(err)
+	stream := of(os.Args[1], os.Args[3])
+	switch os.Args[2] {
 	case "cpu":
 		stream()
 		stream()
@@ -95,43 +90,9 @@ func monotonic() int64 {
 	return now.Nano()
 }
 
-func ours(url string) func() seen {
-	client := llm.NewClient(llm.WithProvider("openai"), llm.WithAPIKey("sk-anything"), llm.WithBaseURL(url))
-	request := &llm.ChatCompletionRequest{Model: "openai/gpt-4o", Messages: []llm.Message{llm.NewTextMessage(llm.RoleUser, prompt)}}
-	return func() (s seen) {
-		check(client.ChatStream(context.Background(), request, func(chunk *llm.ChatCompletionChunk) error {
-			text := ""
-			if len(chunk.Choices) > 0 && chunk.Choices[0].Delta.Content != nil {
-				text = *chunk.Choices[0].Delta.Content
-			}
-			s.chunk(text)
-			return nil
-		}))
-		return s
-	}
-}
-
-func openAI(url string) func() seen {
-	client := openai.NewClient(option.WithAPIKey("sk-anything"), option.WithBaseURL(url))
-	params := openai.ChatCompletionNewParams{Model: "gpt-4o", Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(prompt)}}
-	return func() (s seen) {
-		stream := client.Chat.Completions.NewStreaming(context.Background(), params)
-		for stream.Next() {
-			chunk := stream.Current()
-			text := ""
-			if len(chunk.Choices) > 0 {
-				text = chunk.Choices[0].Delta.Content
-			}
-			s.chunk(text)
-		}
-		check(stream.Err())
-		return s
-	}
-}
-
 func cpu() time.Duration {
 	var usage syscall.Rusage
-	check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	Check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
@@ -147,7 +108,8 @@ func peakMemory() float64 {
 	return kib / 1024
 }
 
-func check(err error) {
+// Check ends the program where there is an error.
+func Check(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

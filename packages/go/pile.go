@@ -1,0 +1,209 @@
+package literllm
+
+/*
+#include "queue.h"
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
+// pile is what came of a call since it was last looked at: records, as queue.h says, in memory of its own.
+type pile struct{ c C.literllm_go_pile }
+
+func (p *pile) free() {
+	C.free(unsafe.Pointer(p.c.data))
+	p.c = C.literllm_go_pile{}
+}
+
+// envelope is what chunks have in common.
+type envelope struct {
+	created                      int64
+	id, model, fingerprint, tier string
+}
+
+// cell is a chunk that adds text, in one piece of memory.
+type cell struct {
+	chunk  ChatCompletionChunk
+	choice [1]ChunkChoice
+	text   string
+}
+
+// blockCells is how many cells are made at once, at most: they are used up while they are in the nearest cache, and who keeps one keeps them all.
+const blockCells = 24
+
+// each makes the chunks and hands them over, until fn fails.
+func (p *pile) each(common *envelope, fn func(*ChatCompletionChunk) error) error {
+	rest := records{unsafe.Slice((*byte)(unsafe.Pointer(p.c.data)), int(p.c.length))}
+	var cells []cell
+	var texts []byte
+	for len(rest.data) > 0 {
+		before := rest
+		record, content := rest.next()
+		var chunk *ChatCompletionChunk
+		switch record.kind {
+		case C.LITERLLM_GO_ENVELOPE:
+			*common = content.envelope()
+			continue
+		case C.LITERLLM_GO_CHUNK:
+			chunk = content.chunk(common)
+		case C.LITERLLM_GO_JSON:
+			chunk = &ChatCompletionChunk{}
+			if err := chunk.UnmarshalJSON(content.data); err != nil {
+				return &Error{Kind: ErrPanic, Message: "a bug in liter-llm, please report it: a chunk is no JSON: " + err.Error()}
+			}
+		default:
+			if len(cells) == 0 {
+				count, length := before.ahead()
+				cells, texts = make([]cell, count), make([]byte, 0, length)
+			}
+			start := len(texts)
+			texts = append(texts, content.data...)
+			cells[0].text = unsafe.String(unsafe.SliceData(texts[start:]), len(content.data))
+			chunk = cells[0].like(common, record)
+			cells = cells[1:]
+		}
+		if err := fn(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// like sets what a chunk that adds text says, and nothing else: the memory is new.
+func (c *cell) like(common *envelope, record record) *ChatCompletionChunk {
+	c.chunk.ID, c.chunk.Created, c.chunk.Model = common.id, common.created, common.model
+	c.chunk.SystemFingerprint, c.chunk.ServiceTier = common.fingerprint, common.tier
+	c.chunk.Choices = c.choice[:]
+	c.choice[0].Index = int(record.choice)
+	if record.kind == C.LITERLLM_GO_CONTENT {
+		c.choice[0].Delta.Content = &c.text
+	} else {
+		c.choice[0].Delta.ReasoningContent = &c.text
+	}
+	return &c.chunk
+}
+
+// records are read from the front.
+type records struct{ data []byte }
+
+type record struct {
+	length       uint32
+	choice, kind uint16
+}
+
+const headerSize = int(unsafe.Sizeof(record{}))
+
+func filledUp(length int) int { return (length + 7) &^ 7 }
+
+func header(data []byte) record {
+	return record{binary.NativeEndian.Uint32(data), binary.NativeEndian.Uint16(data[4:]), binary.NativeEndian.Uint16(data[6:])}
+}
+
+func (r *records) next() (record, records) {
+	record := header(r.data)
+	begin, end := headerSize, headerSize+int(record.length)
+	content := records{r.data[begin:end]}
+	r.data = r.data[filledUp(end):]
+	return record, content
+}
+
+// ahead is how many chunks that add text come next, up to a block of them, and how long their text is.
+func (r *records) ahead() (count, length int) {
+	for data := r.data; len(data) > 0 && count < blockCells; {
+		record := header(data)
+		if record.kind == C.LITERLLM_GO_CONTENT || record.kind == C.LITERLLM_GO_REASONING {
+			count++
+			length += int(record.length)
+		}
+		data = data[filledUp(headerSize+int(record.length)):]
+	}
+	return count, length
+}
+
+func (r *records) number() int64 {
+	number := binary.NativeEndian.Uint64(r.data)
+	r.data = r.data[8:]
+	return int64(number)
+}
+
+func (r *records) optional() *string {
+	length := int(r.number())
+	if length < 0 {
+		return nil
+	}
+	text := string(r.data[:length])
+	r.data = r.data[filledUp(length):]
+	return &text
+}
+
+func (r *records) text() string {
+	if text := r.optional(); text != nil {
+		return *text
+	}
+	return ""
+}
+
+func (r *records) envelope() envelope {
+	return envelope{r.number(), r.text(), r.text(), r.text(), r.text()}
+}
+
+func (r *records) chunk(common *envelope) *ChatCompletionChunk {
+	chunk := &ChatCompletionChunk{
+		ID:                common.id,
+		Created:           common.created,
+		Model:             common.model,
+		SystemFingerprint: common.fingerprint,
+		ServiceTier:       common.tier,
+		Usage:             r.usage(),
+	}
+	chunk.Choices = make([]ChunkChoice, r.number())
+	for i := range chunk.Choices {
+		chunk.Choices[i] = r.choice()
+	}
+	return chunk
+}
+
+func (r *records) usage() *Usage {
+	if r.number() == 0 {
+		return nil
+	}
+	usage := &Usage{PromptTokens: r.number(), CompletionTokens: r.number(), TotalTokens: r.number()}
+	if cached := r.number(); cached >= 0 {
+		usage.PromptTokensDetails = &PromptTokensDetails{CachedTokens: &cached}
+	}
+	if reasoning := r.number(); reasoning >= 0 {
+		usage.CompletionTokensDetails = &CompletionTokensDetails{ReasoningTokens: &reasoning}
+	}
+	return usage
+}
+
+func (r *records) choice() ChunkChoice {
+	choice := ChunkChoice{Index: int(r.number()), FinishReason: FinishReason(r.text()), NativeFinishReason: r.text()}
+	choice.Delta = Delta{Role: Role(r.text()), Content: r.optional(), Refusal: r.optional(), ReasoningContent: r.optional()}
+	if count := r.number(); count > 0 {
+		choice.Delta.ToolCalls = make([]ToolCallDelta, count)
+	}
+	for i := range choice.Delta.ToolCalls {
+		choice.Delta.ToolCalls[i] = r.toolCall()
+	}
+	return choice
+}
+
+func (r *records) toolCall() ToolCallDelta {
+	call := ToolCallDelta{Index: int(r.number()), ID: r.text(), Type: r.text()}
+	if name, arguments := r.optional(), r.optional(); name != nil || arguments != nil {
+		call.Function = &FunctionDelta{Name: deref(name), Arguments: deref(arguments)}
+	}
+	return call
+}
+
+func deref(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
+}

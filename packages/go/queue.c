@@ -1,0 +1,262 @@
+#include "queue.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _WIN32
+#include <windows.h>
+#else
+#include <unistd.h>
+#endif
+
+// What waits for a goroutine before the provider is no longer read: so many chunks, or so many bytes. And how many chunks at most are put down
+// before it is woken, while more are there at once.
+enum { MOST_CHUNKS = 2048, MOST_BYTES = 1 << 20, GATHERED_CHUNKS = 512 };
+
+enum { RUNG = 1, DONE = 2 };
+
+// Writing
+
+static void *at_least(void *memory, size_t size) {
+	memory = realloc(memory, size);
+	if (memory == NULL) {
+		fputs("liter-llm: no memory is left\n", stderr);
+		abort();
+	}
+	return memory;
+}
+
+static size_t filled_up(size_t length) { return (length + 7) & ~(size_t)7; }
+
+// Makes room at the end of a pile.
+static char *more(literllm_go_pile *pile, size_t size) {
+	size_t length = pile->length + size;
+	if (length > pile->capacity) {
+		pile->capacity = length > 2 * pile->capacity ? length + 256 : 2 * pile->capacity;
+		pile->data = at_least(pile->data, pile->capacity);
+	}
+	char *room = pile->data + pile->length;
+	pile->length = length;
+	return room;
+}
+
+static void put_number(literllm_go_pile *pile, int64_t number) { memcpy(more(pile, sizeof number), &number, sizeof number); }
+
+static void put_bytes(literllm_go_pile *pile, literllm_text text) {
+	if (text.length == 0) return;
+	char *room = more(pile, filled_up(text.length));
+	memset(room + filled_up(text.length) - 8, 0, 8);
+	memcpy(room, text.data, text.length);
+}
+
+static void put_text(literllm_go_pile *pile, literllm_text text) {
+	put_number(pile, text.data == NULL ? -1 : (int64_t)text.length);
+	put_bytes(pile, text);
+}
+
+static size_t begin(literllm_go_pile *pile) {
+	more(pile, sizeof(literllm_go_record));
+	return pile->length;
+}
+
+static void end(literllm_go_pile *pile, size_t begun, literllm_go_record record) {
+	record.length = (uint32_t)(pile->length - begun);
+	memcpy(pile->data + begun - sizeof record, &record, sizeof record);
+}
+
+static void put_record(literllm_go_pile *pile, uint16_t kind, uint16_t choice, literllm_text text) {
+	literllm_go_record record = {(uint32_t)text.length, choice, kind};
+	memcpy(more(pile, sizeof record), &record, sizeof record);
+	put_bytes(pile, text);
+}
+
+static bool same_text(literllm_text a, literllm_text b) { return a.data == b.data && a.length == b.length; }
+
+// Whether two chunks that came together have the same envelope; false where only the bytes tell.
+static bool same_envelope(const literllm_chunk *a, const literllm_chunk *b) {
+	return same_text(a->id, b->id) && same_text(a->model, b->model) && a->created == b->created &&
+	       same_text(a->system_fingerprint, b->system_fingerprint) && same_text(a->service_tier, b->service_tier);
+}
+
+// Puts a chunk's envelope down, unless it is the last one.
+static void put_envelope(literllm_go_queue *queue, const literllm_chunk *chunk) {
+	literllm_go_pile *pile = &queue->waiting, *last = &queue->envelope;
+	size_t before = pile->length, begun = begin(pile);
+	put_number(pile, chunk->created);
+	put_text(pile, chunk->id);
+	put_text(pile, chunk->model);
+	put_text(pile, chunk->system_fingerprint);
+	put_text(pile, chunk->service_tier);
+	size_t length = pile->length - begun;
+	if (length == last->length && memcmp(pile->data + begun, last->data, length) == 0) {
+		pile->length = before;
+		return;
+	}
+	last->length = 0;
+	memcpy(more(last, length), pile->data + begun, length);
+	end(pile, begun, (literllm_go_record){.kind = LITERLLM_GO_ENVELOPE});
+}
+
+static void put_usage(literllm_go_pile *pile, const literllm_usage *usage) {
+	put_number(pile, usage != NULL);
+	if (usage == NULL) return;
+	put_number(pile, usage->prompt_tokens);
+	put_number(pile, usage->completion_tokens);
+	put_number(pile, usage->total_tokens);
+	put_number(pile, usage->cached_tokens);
+	put_number(pile, usage->reasoning_tokens);
+}
+
+static void put_choice(literllm_go_pile *pile, const literllm_chunk_choice *choice) {
+	const literllm_message *delta = choice->delta;
+	put_number(pile, choice->index);
+	put_text(pile, choice->finish_reason);
+	put_text(pile, choice->native_finish_reason);
+	put_text(pile, delta->role);
+	put_text(pile, delta->content);
+	put_text(pile, delta->refusal);
+	put_text(pile, delta->reasoning_content);
+	put_number(pile, (int64_t)delta->tool_calls_length);
+	for (size_t i = 0; i < delta->tool_calls_length; i++) {
+		const literllm_tool_call *call = delta->tool_calls[i];
+		put_number(pile, call->index);
+		put_text(pile, call->id);
+		put_text(pile, call->kind);
+		put_text(pile, call->name);
+		put_text(pile, call->arguments);
+	}
+}
+
+static bool says_text_alone(const literllm_chunk *chunk) {
+	if (chunk->has_more || chunk->usage != NULL || chunk->choices_length != 1) return false;
+	const literllm_chunk_choice *choice = chunk->choices[0];
+	const literllm_message *delta = choice->delta;
+	return choice->index <= UINT16_MAX && choice->finish_reason.length == 0 && delta->role.length == 0 && delta->refusal.data == NULL &&
+	       delta->tool_calls_length == 0 && (delta->content.data == NULL) != (delta->reasoning_content.data == NULL);
+}
+
+static void put_chunk(literllm_go_pile *pile, const literllm_chunk *chunk) {
+	if (says_text_alone(chunk)) {
+		const literllm_chunk_choice *choice = chunk->choices[0];
+		if (choice->delta->content.data != NULL) {
+			put_record(pile, LITERLLM_GO_CONTENT, (uint16_t)choice->index, choice->delta->content);
+		} else {
+			put_record(pile, LITERLLM_GO_REASONING, (uint16_t)choice->index, choice->delta->reasoning_content);
+		}
+	} else if (chunk->has_more) {
+		put_record(pile, LITERLLM_GO_JSON, 0, literllm_chunk_json(chunk));
+	} else {
+		size_t begun = begin(pile);
+		put_usage(pile, chunk->usage);
+		put_number(pile, (int64_t)chunk->choices_length);
+		for (size_t i = 0; i < chunk->choices_length; i++) put_choice(pile, chunk->choices[i]);
+		end(pile, begun, (literllm_go_record){.kind = LITERLLM_GO_CHUNK});
+	}
+}
+
+// Waking
+
+static literllm_go_queue *rung;
+static bool asleep;
+static intptr_t wake_pipe;
+
+static void wake(void) {
+#ifdef _WIN32
+	DWORD written;
+	WriteFile((HANDLE)wake_pipe, "", 1, &written, NULL);
+#else
+	// A pipe that is full wakes as well.
+	while (write((int)wake_pipe, "", 1) < 0 && errno == EINTR) {
+	}
+#endif
+}
+
+// Says that something is there. Of a call that is over, the queue may be gone when this returns.
+static void ring(literllm_go_queue *queue, uint32_t state) {
+	if (__atomic_fetch_or(&queue->state, state | RUNG, __ATOMIC_SEQ_CST) & RUNG) return;
+	queue->next = __atomic_load_n(&rung, __ATOMIC_SEQ_CST);
+	while (!__atomic_compare_exchange_n(&rung, &queue->next, queue, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+	}
+	if (__atomic_exchange_n(&asleep, false, __ATOMIC_SEQ_CST)) wake();
+}
+
+void literllm_go_wake_through(intptr_t pipe) { wake_pipe = pipe; }
+
+literllm_go_queue *literllm_go_rung(void) { return __atomic_exchange_n(&rung, NULL, __ATOMIC_SEQ_CST); }
+
+void literllm_go_heard(literllm_go_queue *queue) { __atomic_fetch_and(&queue->state, ~(uint32_t)RUNG, __ATOMIC_SEQ_CST); }
+
+bool literllm_go_sleep(void) {
+	__atomic_store_n(&asleep, true, __ATOMIC_SEQ_CST);
+	// Whoever rings from here on sees it. Where one has seen it already, the byte is on its way.
+	return __atomic_load_n(&rung, __ATOMIC_SEQ_CST) == NULL || !__atomic_exchange_n(&asleep, false, __ATOMIC_SEQ_CST);
+}
+
+// The queue
+
+literllm_go_queue *literllm_go_queue_new(uintptr_t handle, bool want_response) {
+	literllm_go_queue *queue = at_least(NULL, sizeof *queue);
+	*queue = (literllm_go_queue){.handle = handle, .want_response = want_response};
+	pthread_mutex_init(&queue->mutex, NULL);
+	return queue;
+}
+
+void literllm_go_queue_free(literllm_go_queue *queue) {
+	pthread_mutex_destroy(&queue->mutex);
+	free(queue->waiting.data);
+	free(queue->envelope.data);
+	free(queue->ending);
+	free(queue);
+}
+
+literllm_go_taken literllm_go_queue_take(literllm_go_queue *queue) {
+	// Looked at first: what was put down before the end is then seen.
+	bool over = __atomic_load_n(&queue->state, __ATOMIC_SEQ_CST) == DONE;
+	pthread_mutex_lock(&queue->mutex);
+	literllm_go_taken taken = {queue->waiting, over, queue->paused};
+	queue->waiting = (literllm_go_pile){0};
+	queue->paused = false;
+	pthread_mutex_unlock(&queue->mutex);
+	return taken;
+}
+
+uint32_t literllm_go_on_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
+	literllm_go_queue *queue = user_data;
+	literllm_go_pile *pile = &queue->waiting;
+	if (count == 0) {
+		ring(queue, 0);
+		return LITERLLM_FLOW_CONTINUE;
+	}
+	pthread_mutex_lock(&queue->mutex);
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || !same_envelope(chunks[i], chunks[i - 1])) put_envelope(queue, chunks[i]);
+		put_chunk(pile, chunks[i]);
+	}
+	pile->chunks += count;
+	bool gather = pile->chunks < GATHERED_CHUNKS;
+	bool pause = queue->paused = pile->chunks >= MOST_CHUNKS || pile->length >= MOST_BYTES;
+	pthread_mutex_unlock(&queue->mutex);
+	if (gather && !pause) return LITERLLM_FLOW_GATHER;
+	ring(queue, 0);
+	return pause ? LITERLLM_FLOW_PAUSE : LITERLLM_FLOW_GATHER;
+}
+
+void literllm_go_on_done(void *user_data, const literllm_response *response, const literllm_error *error) {
+	literllm_go_queue *queue = user_data;
+	literllm_text ending = {0};
+	if (error != NULL) {
+		ending = literllm_error_json(error);
+	} else if (queue->want_response) {
+		ending = literllm_response_json(response);
+	}
+	pthread_mutex_lock(&queue->mutex);
+	queue->failed = error != NULL;
+	if (ending.length > 0) {
+		queue->ending = at_least(NULL, ending.length);
+		queue->ending_length = ending.length;
+		memcpy(queue->ending, ending.data, ending.length);
+	}
+	pthread_mutex_unlock(&queue->mutex);
+	ring(queue, DONE);
+}
