@@ -2,7 +2,6 @@ package literllm
 
 /*
 #include "queue.h"
-#include <stdlib.h>
 */
 import "C"
 
@@ -15,7 +14,7 @@ import (
 type pile struct{ c C.literllm_go_pile }
 
 func (p *pile) free() {
-	C.free(unsafe.Pointer(p.c.data))
+	C.literllm_go_pile_free(p.c)
 	p.c = C.literllm_go_pile{}
 }
 

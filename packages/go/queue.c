@@ -29,6 +29,32 @@ static void *at_least(void *memory, size_t size) {
 
 static size_t filled_up(size_t length) { return (length + 7) & ~(size_t)7; }
 
+// Piles to be used again: a large piece of memory that is freed may go back to the system, and cost more the next time than what is put into it.
+enum { MOST_SPARE = 16, MOST_SPARE_BYTES = 256 << 10 };
+static literllm_go_pile spare[MOST_SPARE];
+static int spares;
+static pthread_mutex_t over_spares = PTHREAD_MUTEX_INITIALIZER;
+
+static literllm_go_pile new_pile(void) {
+	literllm_go_pile pile = {0};
+	pthread_mutex_lock(&over_spares);
+	if (spares > 0) pile = spare[--spares];
+	pthread_mutex_unlock(&over_spares);
+	return pile;
+}
+
+void literllm_go_pile_free(literllm_go_pile pile) {
+	if (pile.capacity > 0 && pile.capacity <= MOST_SPARE_BYTES) {
+		pthread_mutex_lock(&over_spares);
+		if (spares < MOST_SPARE) {
+			spare[spares++] = (literllm_go_pile){.data = pile.data, .capacity = pile.capacity};
+			pile.data = NULL;
+		}
+		pthread_mutex_unlock(&over_spares);
+	}
+	free(pile.data);
+}
+
 // Makes room at the end of a pile.
 static char *more(literllm_go_pile *pile, size_t size) {
 	size_t length = pile->length + size;
@@ -204,7 +230,7 @@ literllm_go_queue *literllm_go_queue_new(uintptr_t handle, bool want_response) {
 
 void literllm_go_queue_free(literllm_go_queue *queue) {
 	pthread_mutex_destroy(&queue->mutex);
-	free(queue->waiting.data);
+	literllm_go_pile_free(queue->waiting);
 	free(queue->envelope.data);
 	free(queue->ending);
 	free(queue);
@@ -229,6 +255,7 @@ uint32_t literllm_go_on_chunks(void *user_data, const literllm_chunk *const *chu
 		return LITERLLM_FLOW_CONTINUE;
 	}
 	pthread_mutex_lock(&queue->mutex);
+	if (pile->data == NULL) *pile = new_pile();
 	for (size_t i = 0; i < count; i++) {
 		if (i == 0 || !same_envelope(chunks[i], chunks[i - 1])) put_envelope(queue, chunks[i]);
 		put_chunk(pile, chunks[i]);

@@ -67,8 +67,9 @@ typedef struct {
 literllm_go_queue *literllm_go_queue_new(uintptr_t handle, bool want_response);
 void literllm_go_queue_free(literllm_go_queue *queue);
 
-// Empties the queue. The pile's data is the caller's to free; where `resume` is set, the call is paused and to be resumed.
+// Empties the queue. The pile is the caller's to free; where `resume` is set, the call is paused and to be resumed.
 literllm_go_taken literllm_go_queue_take(literllm_go_queue *queue);
+void literllm_go_pile_free(literllm_go_pile pile);
 
 // The callbacks, with a queue as user data.
 uint32_t literllm_go_on_chunks(void *queue, const literllm_chunk *const *chunks, size_t count);
