@@ -14,7 +14,7 @@ use crate::auth::TokenProvider;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks::{HookCall, relay_tokens};
 use crate::providers::catalog::Host;
-use crate::transport::seconds;
+use crate::transport::{seconds, without_login};
 
 /// Longer ones are as good as this, and no clock overflows by it: a hundred years.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -32,7 +32,7 @@ macro_rules! options {
 
 options! {
     /// A client's configuration. Every field has a default; in JSON, durations are seconds, and `null` or 0 switches a deadline off.
-    #[derive(Debug, Clone, Default, Deserialize)]
+    #[derive(Clone, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     pub struct ClientConfig {
         /// The key of `provider`, or else of the first request's provider. It is never sent to another.
@@ -162,7 +162,7 @@ options! {
 
 options! {
     /// How the network is reached.
-    #[derive(Debug, Clone, Default, Deserialize)]
+    #[derive(Clone, Default, Deserialize)]
     #[serde(default)]
     pub struct NetworkOptions {
         /// A proxy for everything; an empty one for none. Unset: as the environment says.
@@ -197,7 +197,7 @@ impl fmt::Debug for ClientCertificate {
 
 options! {
     /// What one call may set otherwise than its client.
-    #[derive(Debug, Clone, Default, Deserialize)]
+    #[derive(Clone, Default, Deserialize)]
     #[serde(default, deny_unknown_fields)]
     pub struct RequestOptions {
         pub headers: HashMap<String, String>,
@@ -210,6 +210,49 @@ options! {
         pub model_weights: Vec<f64>,
         /// The same key has the same order each time (a user or a conversation, say).
         pub sticky_key: Option<String>,
+    }
+}
+
+/// Without keys, logins and the values of headers.
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let base_urls: HashMap<_, _> = self.base_urls.iter().map(|(name, url)| (name, without_login(url))).collect();
+        f.debug_struct("ClientConfig")
+            .field("provider", &self.provider)
+            .field("base_url", &self.base_url.as_deref().map(without_login))
+            .field("base_urls", &base_urls)
+            .field("headers", &self.headers.keys())
+            .field("timeouts", &self.timeouts)
+            .field("retries", &self.retries)
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the proxy's login, and without certificates.
+impl fmt::Debug for NetworkOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkOptions")
+            .field("proxy", &self.proxy.as_deref().map(without_login))
+            .field("user_agent", &self.user_agent)
+            .field("http1_only", &self.http1_only)
+            .field("http2_only", &self.http2_only)
+            .field("streams_per_connection", &self.streams_per_connection)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the values of headers.
+impl fmt::Debug for RequestOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestOptions")
+            .field("headers", &self.headers.keys())
+            .field("timeouts", &self.timeouts)
+            .field("retries", &self.retries)
+            .field("drop_unsupported", &self.drop_unsupported)
+            .field("model_weights", &self.model_weights)
+            .field("sticky_key", &self.sticky_key)
+            .finish()
     }
 }
 

@@ -141,7 +141,8 @@ impl Transport {
             let Some(location) = redirect_of(&answer) else { return Ok(answer) };
             moved = Some(same_host(url, &location).ok_or_else(|| {
                 let message = format!(
-                    "the host redirects to {location}, which is not followed: the key belongs to this host; correct the base URL"
+                    "the host redirects to {}, which is not followed: the key belongs to this host; correct the base URL",
+                    without_login(&location)
                 );
                 Error::new(ErrorKind::Protocol, message).with_status(answer.status.as_u16())
             })?);
@@ -352,12 +353,16 @@ fn bad_url(url: &str) -> Error {
 
 /// An address as it may be shown.
 pub(crate) fn without_login(url: &str) -> String {
+    let (scheme, _, rest) = around_login(url);
+    format!("{scheme}{rest}")
+}
+
+/// An address in three parts, the second of which is the login, with its `@`.
+fn around_login(url: &str) -> (&str, &str, &str) {
     let authority = url.find("://").map_or(0, |at| at + 3);
     let path = url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at);
-    match url[authority..path].rfind('@') {
-        Some(at) => format!("{}{}", &url[..authority], &url[authority + at + 1..]),
-        None => url.to_owned(),
-    }
+    let login = url[authority..path].rfind('@').map_or(0, |at| at + 1);
+    (&url[..authority], &url[authority..authority + login], &url[authority + login..])
 }
 
 fn redirect_of(answer: &Answer) -> Option<String> {
@@ -367,17 +372,21 @@ fn redirect_of(answer: &Answer) -> Option<String> {
     answer.headers.get(http::header::LOCATION)?.to_str().ok().map(str::to_owned)
 }
 
-/// Where a redirect leads, if it stays on the host that the key belongs to.
+/// Where a redirect leads, if it stays on the host that the key belongs to. A login goes with it.
 fn same_host(from: &str, location: &str) -> Option<String> {
+    let (scheme, login, _) = around_login(from);
     if location.starts_with('/') && !location.starts_with("//") {
         let (_, origin) = origin_of(from).ok()?;
-        return Some(format!("{}{location}", origin.0));
+        let (_, _, host) = around_login(&origin.0);
+        return Some(format!("{scheme}{login}{host}{location}"));
     }
+    let (new_scheme, new_login, rest) = around_login(location);
+    let moved = format!("{new_scheme}{}{rest}", if new_login.is_empty() { login } else { new_login });
     let (secure_from, from) = origin_of(from).ok()?;
     let (secure_to, to) = origin_of(location).ok()?;
     let host = |origin: &Origin| origin.0.split("://").nth(1).unwrap_or_default().to_ascii_lowercase();
     let upgraded = !secure_from && secure_to && host(&from).split(':').next() == host(&to).split(':').next();
-    (from == to || upgraded).then(|| location.to_owned())
+    (from == to || upgraded).then_some(moved)
 }
 
 fn is_refused_stream(error: &reqwest::Error) -> bool {

@@ -215,6 +215,48 @@ async fn a_login_in_the_base_url_is_shown_unless_there_is_a_key() {
 }
 
 #[tokio::test]
+async fn a_login_in_the_base_url_goes_with_a_redirect() {
+    let mock = Mock::start(Options::default()).await.expect("a mock");
+    let url = format!("{}/v1", mock.url().replace("http://", "http://user:pass@"));
+    for target in [format!("{}/v1/chat/completions", mock.url()), "/v1/chat/completions".to_owned()] {
+        let before = mock.log(None).len();
+        let asking = client(&json!({
+            "base_urls": {"together_ai": url},
+            "headers": {"x-mock": format!("redirect={target}; fail_times=1; id={target}; text=one")},
+            "max_retries": 0,
+        }));
+        let answer = asking.chat(ChatCompletionRequest::new("together/demo", ["hi"])).await.expect("an answer");
+        assert_eq!(answer.text(), "one");
+        let logins: Vec<_> = mock.log(None)[before..]
+            .iter()
+            .map(|seen| seen.headers.iter().any(|(name, value)| name == "authorization" && value.ends_with("YXNz")))
+            .collect();
+        assert_eq!(logins, [true, true], "{target}");
+    }
+}
+
+#[test]
+fn a_configuration_shows_no_secret() {
+    let config = ClientConfig::from_json(
+        &json!({
+            "api_key": "its-secret",
+            "base_url": "http://user:its-secret@host/v1",
+            "base_urls": {"groq": "http://user:its-secret@other/v1"},
+            "proxy": "http://user:its-secret@proxy:1",
+            "headers": {"authorization": "Bearer its-secret"},
+            "hosts": [{"name": "mine", "base_url": "http://user:its-secret@mine/v1"}],
+        })
+        .to_string(),
+    )
+    .expect("a configuration");
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("its-secret") && shown.contains("http://host/v1") && shown.contains("proxy:1"), "{shown}");
+    let options = RequestOptions::from_json(&json!({"headers": {"authorization": "Bearer its-secret"}}).to_string());
+    let shown = format!("{:?}", options.expect("options"));
+    assert!(!shown.contains("its-secret") && shown.contains("authorization"), "{shown}");
+}
+
+#[tokio::test]
 async fn a_login_in_a_base_url_is_in_no_error() {
     for wrong in ["http://user:its-secret@ho st/v1", "ftp://user:its-secret@host", "user:its-secret@host?q=1"] {
         let config = ClientConfig::from_json(&json!({ "base_url": wrong }).to_string()).expect("a configuration");
