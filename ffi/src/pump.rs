@@ -74,6 +74,9 @@ impl Control {
                 return next;
             }
             batch.clear();
+            if let Some(stream) = stream.as_mut() {
+                stream.rest();
+            }
             Poll::Ready(Some(Ok(())))
         })
         .await

@@ -369,6 +369,23 @@ static void who_gathers_is_told_when_nothing_more_is_there(void) {
     CHECK(mock_saw("c-gather2", "left"), "the connection is closed");
     literllm_call_free(o.call);
     literllm_client_free(client);
+
+    /* In a pause that begins in a lull nobody waits, and no deadline runs. */
+    client = client_with(",\"idle_timeout\":2");
+    outcome_init(&o);
+    o.answer = LITERLLM_FLOW_GATHER;
+    o.answer_in_lull = LITERLLM_FLOW_PAUSE;
+    start(client, &o, "text=one two three&withhold=2&id=c-gather3");
+    CHECK(wait_for(&o, &o.lulls, 1), "a lull");
+    struct timespec longer_than_that = {2, 500000000};
+    nanosleep(&longer_than_that, NULL);
+    o.answer_in_lull = LITERLLM_FLOW_CONTINUE;
+    literllm_call_resume(o.call);
+    CHECK(wait_for(&o, &o.lulls, 2), "still there: %s", o.message);
+    CHECK(mock_ask("POST", "/_mock/release?id=c-gather3&n=all") == 200, "release");
+    CHECK(wait_for(&o, &o.done, 1) && o.complete, "complete: %s", o.message);
+    literllm_call_free(o.call);
+    literllm_client_free(client);
 }
 
 static void free_call(outcome *o) {

@@ -98,7 +98,8 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	if err != nil {
 		return nil, err
 	}
-	d := newDelivery(fn == nil || settings.accumulator != nil)
+	// A context that ends may leave chunks that came and were not handed over: the error has them.
+	d := newDelivery(fn == nil || settings.accumulator != nil || ctx.Done() != nil)
 	engine.start(body, options, fn != nil, d)
 	settings.accumulator.begin(d)
 	defer func() {

@@ -319,7 +319,7 @@ func TestAnAnswerThatIsNotHandedOverIsNotWhole(t *testing.T) {
 			return nil
 		})
 		var failure *llm.Error
-		if !errors.Is(err, context.Canceled) || !errors.As(err, &failure) || failure.Kind != llm.ErrCancelled || chunks != 1 {
+		if !errors.Is(err, context.Canceled) || !errors.As(err, &failure) || failure.Kind != llm.ErrCancelled || chunks != 1 || failure.Partial == nil {
 			t.Fatal(err, chunks)
 		}
 	}

@@ -90,11 +90,13 @@ func hang() error {
 		return err
 	}
 	raw, err := end.SyscallConn()
-	if err != nil {
-		return err
+	if err == nil {
+		err = raw.Control(func(descriptor uintptr) { C.literllm_go_wake_through(C.intptr_t(descriptor)) })
 	}
-	bell.pipe, bell.end = pipe, end
-	return raw.Control(func(descriptor uintptr) { C.literllm_go_wake_through(C.intptr_t(descriptor)) })
+	if err == nil {
+		bell.pipe, bell.end = pipe, end
+	}
+	return err
 }
 
 // wait returns once the queue has rung.

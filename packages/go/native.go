@@ -3,6 +3,7 @@ package literllm
 /*
 #cgo !literllm_shared pkg-config: literllm-static
 #cgo literllm_shared pkg-config: literllm
+#cgo windows LDFLAGS: -lpthread
 #include "queue.h"
 
 // Exported by hooks.go.

@@ -158,8 +158,9 @@ static bool says_text_alone(const literllm_chunk *chunk) {
 	if (chunk->has_more || chunk->usage != NULL || chunk->choices_length != 1) return false;
 	const literllm_chunk_choice *choice = chunk->choices[0];
 	const literllm_message *delta = choice->delta;
-	return choice->index <= UINT16_MAX && choice->finish_reason.length == 0 && delta->role.length == 0 && delta->refusal.data == NULL &&
-	       delta->tool_calls_length == 0 && (delta->content.data == NULL) != (delta->reasoning_content.data == NULL);
+	return choice->index <= UINT16_MAX && choice->finish_reason.length == 0 && choice->native_finish_reason.length == 0 &&
+	       delta->role.length == 0 && delta->refusal.data == NULL && delta->tool_calls_length == 0 &&
+	       (delta->content.data == NULL) != (delta->reasoning_content.data == NULL);
 }
 
 static void put_chunk(literllm_go_pile *pile, const literllm_chunk *chunk) {

@@ -88,6 +88,14 @@ impl Leg {
         }
     }
 
+    /// Nobody waits for it until it is asked again.
+    pub(super) fn rest(&mut self) {
+        self.clock.pause();
+        if let Some(flight) = &self.flight {
+            flight.is_read(false);
+        }
+    }
+
     /// Ready once a chunk is there, or the stream is over. While bytes are there it reads on until `enough` chunks are.
     pub(super) fn fill(&mut self, cx: &mut Context<'_>, enough: usize) -> Poll<()> {
         let filled = self.read_on(cx, enough);

@@ -213,6 +213,11 @@ impl ChatStream {
         }
     }
 
+    /// Says that nobody waits, although the last poll found nothing: until the next one no deadline but the total one runs.
+    pub fn rest(&mut self) {
+        self.legs_mut().leg.rest();
+    }
+
     /// Waits until there is a chunk, the end, or an error, and hands the error out.
     pub(crate) async fn begin(&mut self) -> Result<()> {
         let waiting = Waiting(self);
@@ -279,6 +284,6 @@ struct Waiting<'a>(&'a mut ChatStream);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.legs_mut().leg.clock.pause();
+        self.0.rest();
     }
 }
