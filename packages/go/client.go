@@ -109,14 +109,15 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	if err := d.pump(ctx, fn); err != nil {
 		return nil, err
 	}
-	var failure *Error
+	failure := d.failure()
 	switch {
-	case d.failure != nil:
-		failure = decodeError(d.failure)
+	case failure != nil:
 	case d.skipped:
 		failure = &Error{Kind: ErrCancelled, Message: "the context ended before all of the answer was handed over", Partial: d.answer()}
+	case fn == nil:
+		return d.ending(), nil
 	default:
-		return d.response, nil
+		return nil, nil
 	}
 	if ctx.Err() != nil {
 		failure = failure.because(ctx)

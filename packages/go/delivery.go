@@ -24,8 +24,6 @@ type delivery struct {
 	ready chan struct{}
 	// skipped says that chunks were not handed over, since the context had ended.
 	skipped bool
-	// How the call ended, as JSON, once it is over.
-	response, failure []byte
 }
 
 func newDelivery(wantResponse bool) *delivery {
@@ -45,26 +43,32 @@ func (d *delivery) free() {
 // take empties the queue. over says that nothing follows. The pile is to be freed.
 func (d *delivery) take() (taken *pile, over bool) {
 	from := C.literllm_go_queue_take(d.queue)
-	if from.over {
-		ending := C.GoBytes(unsafe.Pointer(d.queue.ending), C.int(d.queue.ending_length))
-		if d.queue.failed {
-			d.failure = ending
-		} else {
-			d.response = ending
-		}
-	} else if from.resume {
+	if from.resume && !from.over {
 		C.literllm_call_resume(d.call)
 	}
 	return &pile{from.pile}, bool(from.over)
 }
 
+// failure is why the call failed, once the end has come; nil where it did not.
+func (d *delivery) failure() *Error {
+	if !d.queue.failed {
+		return nil
+	}
+	return decodeError(d.ending())
+}
+
+// ending is the error or, where it was wanted, the whole answer, as JSON.
+func (d *delivery) ending() []byte {
+	return C.GoBytes(unsafe.Pointer(d.queue.ending), C.int(d.queue.ending_length))
+}
+
 // answer is what came in all, once the end has come.
 func (d *delivery) answer() *ChatCompletion {
-	if d.failure != nil {
-		return decodeError(d.failure).Partial
+	if failure := d.failure(); failure != nil {
+		return failure.Partial
 	}
 	answer := &ChatCompletion{}
-	if json.Unmarshal(d.response, answer) != nil {
+	if json.Unmarshal(d.ending(), answer) != nil {
 		return nil
 	}
 	return answer
