@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Wake, Waker};
 
 use pyo3::prelude::*;
@@ -61,7 +61,7 @@ impl WakeUp {
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         let ready = py.detach(|| {
             self.0.signal.clear();
-            let queue = std::mem::take(&mut *self.0.queue.lock().unwrap_or_else(PoisonError::into_inner));
+            let queue = std::mem::take(&mut *self.0.queue());
             queue.into_iter().filter(Waiter::go_on).collect::<Vec<_>>()
         });
         ready.iter().try_for_each(|waiter| waiter.callback.call0(py).map(drop))
@@ -71,6 +71,12 @@ impl WakeUp {
     #[getter]
     fn announced(&self) -> u64 {
         self.0.announced.load(Ordering::Relaxed)
+    }
+
+    /// How many operations `drain` would go on with.
+    #[getter]
+    fn waiting(&self) -> usize {
+        self.0.queue().len()
     }
 }
 
@@ -96,6 +102,10 @@ pub(crate) fn on_behalf_of<T>(caller: Option<&Arc<Shared>>, work: impl FnOnce() 
 }
 
 impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Vec<Arc<Waiter>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What starts a coroutine in the loop, where it can be told so.
     pub(crate) fn start(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.start.as_ref().map(|start| start.clone_ref(py))
@@ -151,7 +161,7 @@ impl Wake for Waiter {
         }
         let shared = Arc::clone(&self.shared);
         let is_first = {
-            let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = shared.queue();
             queue.push(self);
             queue.len() == 1
         };

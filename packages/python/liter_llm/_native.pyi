@@ -532,6 +532,9 @@ class WakeUp:
     @property
     def announced(self) -> int:
         """How often the loop has been woken."""
+    @property
+    def waiting(self) -> int:
+        """How many operations `drain` would go on with."""
 
 @final
 class Client:

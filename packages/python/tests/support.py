@@ -51,8 +51,8 @@ class Mock:
     def log(self, id: str) -> Any:
         return self.ask(f"log?id={id}")
 
-    def release(self, id: str, n: int | str = 1) -> None:
-        self.ask(f"release?id={id}&n={n}", b"")
+    def release(self, id: str, n: int | str = 1, nth: int | None = None) -> None:
+        self.ask(f"release?id={id}&n={n}" + (f"&nth={nth}" if nth else ""), b"")
 
     def stats(self) -> Any:
         return self.ask("stats")

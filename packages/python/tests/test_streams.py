@@ -419,7 +419,7 @@ def test_waiting_releases_the_interpreter(mock: Mock) -> None:
     thread.join()
 
 
-def test_a_thousand_streams_share_a_loops_wake_up(mock: Mock) -> None:
+def test_a_thousand_streams_run_in_one_loop(mock: Mock) -> None:
     count, chunks = 1000, 5
 
     async def run() -> None:
@@ -429,10 +429,30 @@ def test_a_thousand_streams_share_a_loops_wake_up(mock: Mock) -> None:
             return sum(bool(text_of(chunk)) for chunk in [chunk async for chunk in await client.chat_stream(**ASK)])
 
         assert await asyncio.gather(*[one() for _ in range(count)]) == [chunks] * count
+
+    asyncio.run(run())
+
+
+def test_what_arrives_together_wakes_the_loop_once(mock: Mock) -> None:
+    count, id = 100, mock.id()
+
+    async def run() -> None:
+        client = mock.client(f"id={id}; text=one two; withhold=2")
+        streams = [await client.chat_stream(**ASK) for _ in range(count)]
+        assert [text_of(await anext(stream)) + text_of(await anext(stream)) for stream in streams] == ["one"] * count
+        nexts = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        await asyncio.sleep(0)
         wake_up = wake_up_of_running_loop()
         assert wake_up is not None
-        # One for each would be several thousand.
-        assert wake_up.announced < count * chunks / 2
+        before = wake_up.announced
+        # The loop stands still while everyone's next chunk arrives.
+        for nth in range(1, count + 1):
+            mock.release(id, "all", nth)
+        deadline = time.monotonic() + 20
+        while wake_up.waiting < count:
+            assert time.monotonic() < deadline, wake_up.waiting
+        assert wake_up.announced <= before + 1
+        assert [text_of(chunk) for chunk in await asyncio.gather(*nexts)] == [" two"] * count
 
     asyncio.run(run())
 
