@@ -99,8 +99,7 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 		return nil, err
 	}
 	// A context that ends may leave chunks that came and were not handed over: the error has them.
-	d := newDelivery(fn == nil || settings.accumulator != nil || ctx.Done() != nil)
-	engine.start(body, options, fn != nil, d)
+	d := engine.start(body, options, fn != nil, fn == nil || settings.accumulator != nil || ctx.Done() != nil)
 	settings.accumulator.begin(d)
 	defer func() {
 		settings.accumulator.end(d)
@@ -142,32 +141,27 @@ func (d *delivery) pump(ctx context.Context, fn func(*ChatCompletionChunk) error
 			d.cancel()
 			for !over {
 				d.wait()
-				var rest *pile
-				rest, over = d.take()
-				rest.free()
+				over = d.take()
 			}
 		}
 	}()
-	done := ctx.Done()
-	unlessOver := func(chunk *ChatCompletionChunk) error {
-		select {
-		case <-done:
-			d.skipped = true
-			return nil
-		default:
-			return fn(chunk)
+	handOver := fn
+	if done := ctx.Done(); done != nil {
+		handOver = func(chunk *ChatCompletionChunk) error {
+			select {
+			case <-done:
+				d.skipped = true
+				return nil
+			default:
+				return fn(chunk)
+			}
 		}
 	}
 	var common envelope
 	for !over {
 		d.wait()
-		var taken *pile
-		taken, over = d.take()
-		err := func() error {
-			defer taken.free()
-			return taken.each(&common, unlessOver)
-		}()
-		if err != nil {
+		over = d.take()
+		if err := d.each(&common, handOver); err != nil {
 			return err
 		}
 	}

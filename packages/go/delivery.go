@@ -10,7 +10,7 @@ import (
 	"os"
 	"runtime/cgo"
 	"sync"
-	"time"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -19,34 +19,60 @@ import (
 type delivery struct {
 	handle cgo.Handle
 	queue  *C.literllm_go_queue
-	call   *C.literllm_call
 	// ready has a value while the queue has rung and was not looked at since.
 	ready chan struct{}
+	// taken are the piles in hand, the first one first.
+	taken *C.literllm_go_pile
 	// skipped says that chunks were not handed over, since the context had ended.
 	skipped bool
 }
 
-func newDelivery(wantResponse bool) *delivery {
-	d := &delivery{ready: make(chan struct{}, 1)}
-	d.handle = cgo.NewHandle(d)
-	d.queue = C.literllm_go_queue_new(C.uintptr_t(d.handle), C.bool(wantResponse))
-	return d
-}
-
-// free gives everything back, once the end has come.
+// free ends the delivery, once the end has come.
 func (d *delivery) free() {
-	C.literllm_call_free(d.call)
+	for d.taken != nil {
+		d.giveBack()
+	}
 	C.literllm_go_queue_free(d.queue)
 	d.handle.Delete()
 }
 
-// take empties the queue. over says that nothing follows. The pile is to be freed.
-func (d *delivery) take() (taken *pile, over bool) {
-	from := C.literllm_go_queue_take(d.queue)
-	if from.resume && !from.over {
-		C.literllm_call_resume(d.call)
+// take empties the queue into `taken`. over says that nothing follows.
+func (d *delivery) take() (over bool) {
+	// Looked at first: what was put down before the end is then seen.
+	over = atomic.LoadUint32(word(&d.queue.state)) == C.LITERLLM_GO_DONE
+	for latest := swap(&d.queue.waiting, nil); latest != nil; {
+		atomic.AddUintptr(size(&d.queue.waiting_chunks), -uintptr(latest.chunks))
+		atomic.AddUintptr(size(&d.queue.waiting_bytes), -uintptr(latest.length))
+		before := latest.next
+		latest.next, d.taken, latest = d.taken, latest, before
 	}
-	return &pile{from.pile}, bool(from.over)
+	if atomic.SwapUint32(word(&d.queue.paused), 0) != 0 && !over {
+		C.literllm_call_resume(d.queue.call)
+	}
+	return over
+}
+
+// each makes the chunks of what was taken and hands them over, until fn fails.
+func (d *delivery) each(common *envelope, fn func(*ChatCompletionChunk) error) error {
+	for d.taken != nil {
+		if err := recordsOf(d.taken).each(common, fn); err != nil {
+			return err
+		}
+		d.giveBack()
+	}
+	return nil
+}
+
+// giveBack has the first of the taken piles filled again.
+func (d *delivery) giveBack() {
+	pile := d.taken
+	d.taken = pile.next
+	for {
+		pile.next = load(&d.queue.emptied)
+		if swapIf(&d.queue.emptied, pile.next, pile) {
+			return
+		}
+	}
 }
 
 // failure is why the call failed, once the end has come; nil where it did not.
@@ -76,11 +102,12 @@ func (d *delivery) answer() *ChatCompletion {
 
 // bell is how the library's threads wake goroutines. Of those that wait, one at a time looks after it for all: it holds the place in `leader`.
 var bell = struct {
+	c      *C.literllm_go_bell
 	leader chan struct{}
 	mu     sync.Mutex
 	// Made once, and kept as long as the process.
 	pipe, end *os.File
-}{leader: make(chan struct{}, 1)}
+}{c: &C.literllm_go_the_bell, leader: make(chan struct{}, 1)}
 
 // hang makes the bell, unless there is one.
 func hang() error {
@@ -95,7 +122,7 @@ func hang() error {
 	}
 	raw, err := end.SyscallConn()
 	if err == nil {
-		err = raw.Control(func(descriptor uintptr) { C.literllm_go_wake_through(C.intptr_t(descriptor)) })
+		err = raw.Control(func(descriptor uintptr) { bell.c.pipe = C.intptr_t(descriptor) })
 	}
 	if err == nil {
 		bell.pipe, bell.end = pipe, end
@@ -115,11 +142,10 @@ func (d *delivery) wait() {
 
 // lead tells everyone whose queue rings, until it is this one's.
 func (d *delivery) lead() {
-	var woken [64]byte
 	for {
-		for queue := C.literllm_go_rung(); queue != nil; {
+		for queue := swap(&bell.c.rung, nil); queue != nil; {
 			next, rung := queue.next, cgo.Handle(queue.handle).Value().(*delivery)
-			C.literllm_go_heard(queue)
+			atomic.AndUint32(word(&queue.state), ^uint32(C.LITERLLM_GO_RUNG))
 			select {
 			case rung.ready <- struct{}{}:
 			default:
@@ -130,12 +156,32 @@ func (d *delivery) lead() {
 		case <-d.ready:
 			return
 		default:
-		}
-		if C.literllm_go_sleep() {
-			if _, err := bell.pipe.Read(woken[:]); err != nil {
-				// Somebody has closed what was not theirs: it goes on, slowly.
-				time.Sleep(time.Millisecond)
-			}
+			sleep()
 		}
 	}
+}
+
+// fallAsleep is false where something has rung. Else a byte will be in the pipe once something rings.
+func fallAsleep() bool {
+	atomic.StoreUint32(word(&bell.c.asleep), 1)
+	// Whoever rings from here on sees it. Where one has seen it already, the byte is on its way.
+	return load(&bell.c.rung) == nil || atomic.SwapUint32(word(&bell.c.asleep), 0) == 0
+}
+
+// What Go and C touch at once.
+
+func word(number *C.uint32_t) *uint32 { return (*uint32)(unsafe.Pointer(number)) }
+
+func size(number *C.size_t) *uintptr { return (*uintptr)(unsafe.Pointer(number)) }
+
+func pointer[T any](at **T) *unsafe.Pointer { return (*unsafe.Pointer)(unsafe.Pointer(at)) }
+
+func load[T any](from **T) *T { return (*T)(atomic.LoadPointer(pointer(from))) }
+
+func swap[T any](at **T, with *T) *T {
+	return (*T)(atomic.SwapPointer(pointer(at), unsafe.Pointer(with)))
+}
+
+func swapIf[T any](at **T, old, with *T) bool {
+	return atomic.CompareAndSwapPointer(pointer(at), unsafe.Pointer(old), unsafe.Pointer(with))
 }

@@ -20,17 +20,17 @@ static literllm_error *new_client(const char *config, size_t length, uint32_t st
 	return literllm_client_new_with_hooks(text, stages, on_hook, (void *)hooks, free_hooks, client);
 }
 
-static literllm_call *start(literllm_client *client, const char *request, size_t request_length, const char *options, size_t options_length,
-                            bool stream, literllm_go_queue *queue) {
+static literllm_go_queue *start(literllm_client *client, const char *request, size_t request_length, const char *options,
+                                size_t options_length, bool stream, uintptr_t delivery, bool want_response) {
 	literllm_text request_text = {request, request_length};
 	literllm_text options_text = {options, options_length};
-	literllm_call *call = NULL;
+	literllm_go_queue *queue = literllm_go_queue_new(delivery, want_response);
 	if (stream) {
-		literllm_client_chat_stream(client, request_text, options_text, literllm_go_on_chunks, literllm_go_on_done, queue, &call);
+		literllm_client_chat_stream(client, request_text, options_text, literllm_go_on_chunks, literllm_go_on_done, queue, &queue->call);
 	} else {
-		literllm_client_chat(client, request_text, options_text, literllm_go_on_done, queue, &call);
+		literllm_client_chat(client, request_text, options_text, literllm_go_on_done, queue, &queue->call);
 	}
-	return call;
+	return queue;
 }
 */
 import "C"
@@ -75,18 +75,21 @@ func (e *engine) free() {
 	e.client = nil
 }
 
-// start begins a call whose chunks and end come to the delivery, which is freed once the end has come.
-func (e *engine) start(request, options []byte, stream bool, d *delivery) {
-	d.call = C.start(e.client, bytesPointer(request), C.size_t(len(request)), bytesPointer(options), C.size_t(len(options)),
-		C.bool(stream), d.queue)
+// start begins a call, whose chunks and end come to the delivery that is returned. It is freed once the end has come.
+func (e *engine) start(request, options []byte, stream, wantResponse bool) *delivery {
+	d := &delivery{ready: make(chan struct{}, 1)}
+	d.handle = cgo.NewHandle(d)
+	d.queue = C.start(e.client, bytesPointer(request), C.size_t(len(request)), bytesPointer(options), C.size_t(len(options)),
+		C.bool(stream), C.uintptr_t(d.handle), C.bool(wantResponse))
 	runtime.KeepAlive(e)
+	return d
 }
 
-func (d *delivery) cancel() { C.literllm_call_cancel(d.call) }
+func (d *delivery) cancel() { C.literllm_call_cancel(d.queue.call) }
 
 // answerSoFar is the answer of a running stream, as JSON; nil while nothing has come, and once it is over.
 func (d *delivery) answerSoFar() []byte {
-	response := C.literllm_call_response(d.call)
+	response := C.literllm_call_response(d.queue.call)
 	if response == nil {
 		return nil
 	}

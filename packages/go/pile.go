@@ -10,14 +10,6 @@ import (
 	"unsafe"
 )
 
-// pile is what came of a call since it was last looked at: records, as queue.h says, in memory of its own.
-type pile struct{ c C.literllm_go_pile }
-
-func (p *pile) free() {
-	C.literllm_go_pile_free(p.c)
-	p.c = C.literllm_go_pile{}
-}
-
 // envelope is what chunks have in common.
 type envelope struct {
 	created                      int64
@@ -34,38 +26,47 @@ type cell struct {
 // blockCells is how many cells are made at once, at most: they are used up while they are in the nearest cache, and who keeps one keeps them all.
 const blockCells = 24
 
+// recordsOf is what is in a pile.
+func recordsOf(pile *C.literllm_go_pile) records {
+	return records{unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(pile), unsafe.Sizeof(*pile))), int(pile.length))}
+}
+
 // each makes the chunks and hands them over, until fn fails.
-func (p *pile) each(common *envelope, fn func(*ChatCompletionChunk) error) error {
-	rest := records{unsafe.Slice((*byte)(unsafe.Pointer(p.c.data)), int(p.c.length))}
-	var cells []cell
-	var texts []byte
-	for len(rest.data) > 0 {
-		before := rest
-		record, content := rest.next()
+func (r records) each(common *envelope, fn func(*ChatCompletionChunk) error) error {
+	for len(r.data) > 0 {
+		if texts, count := r.texts(); count > 0 {
+			if err := texts.eachText(make([]cell, count), common, fn); err != nil {
+				return err
+			}
+			continue
+		}
+		record, content := r.next()
 		var chunk *ChatCompletionChunk
 		switch record.kind {
 		case C.LITERLLM_GO_ENVELOPE:
 			*common = content.envelope()
 			continue
-		case C.LITERLLM_GO_CHUNK:
-			chunk = content.chunk(common)
 		case C.LITERLLM_GO_JSON:
 			chunk = &ChatCompletionChunk{}
 			if err := chunk.UnmarshalJSON(content.data); err != nil {
 				return &Error{Kind: ErrPanic, Message: "a bug in liter-llm, please report it: a chunk is no JSON: " + err.Error()}
 			}
 		default:
-			if len(cells) == 0 {
-				count, length := before.ahead()
-				cells, texts = make([]cell, count), make([]byte, 0, length)
-			}
-			start := len(texts)
-			texts = append(texts, content.data...)
-			cells[0].text = unsafe.String(unsafe.SliceData(texts[start:]), len(content.data))
-			chunk = cells[0].like(common, record)
-			cells = cells[1:]
+			chunk = content.chunk(common)
 		}
 		if err := fn(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachText makes as many chunks that add text as there are cells, whose texts stay where they are.
+func (r records) eachText(cells []cell, common *envelope, fn func(*ChatCompletionChunk) error) error {
+	for i := range cells {
+		record, content := r.next()
+		cells[i].text = unsafe.String(unsafe.SliceData(content.data), len(content.data))
+		if err := fn(cells[i].like(common, record)); err != nil {
 			return err
 		}
 	}
@@ -110,17 +111,20 @@ func (r *records) next() (record, records) {
 	return record, content
 }
 
-// ahead is how many chunks that add text come next, up to a block of them, and how long their text is.
-func (r *records) ahead() (count, length int) {
-	for data := r.data; len(data) > 0 && count < blockCells; {
-		record := header(data)
-		if record.kind == C.LITERLLM_GO_CONTENT || record.kind == C.LITERLLM_GO_REASONING {
-			count++
-			length += int(record.length)
+// texts takes the chunks off that add text and come next, up to a block of them, and copies them into memory of Go.
+func (r *records) texts() (texts records, count int) {
+	length := 0
+	for length < len(r.data) && count < blockCells {
+		record := header(r.data[length:])
+		if record.kind != C.LITERLLM_GO_CONTENT && record.kind != C.LITERLLM_GO_REASONING {
+			break
 		}
-		data = data[filledUp(headerSize+int(record.length)):]
+		length += filledUp(headerSize + int(record.length))
+		count++
 	}
-	return count, length
+	texts = records{append([]byte(nil), r.data[:length]...)}
+	r.data = r.data[length:]
+	return texts, count
 }
 
 func (r *records) number() int64 {

@@ -14,8 +14,6 @@
 // before it is woken, while more are there at once.
 enum { MOST_CHUNKS = 2048, MOST_BYTES = 1 << 20, GATHERED_CHUNKS = 512 };
 
-enum { RUNG = 1, DONE = 2 };
-
 // Writing
 
 static void *at_least(void *memory, size_t size) {
@@ -30,71 +28,82 @@ static void *at_least(void *memory, size_t size) {
 static size_t filled_up(size_t length) { return (length + 7) & ~(size_t)7; }
 
 // Piles to be used again: a large piece of memory that is freed may go back to the system, and cost more the next time than what is put into it.
-enum { MOST_SPARE = 16, MOST_SPARE_BYTES = 256 << 10 };
-static literllm_go_pile spare[MOST_SPARE];
+enum { FIRST_BYTES = 1 << 10, MOST_SPARE = 16, MOST_SPARE_BYTES = 256 << 10 };
+static literllm_go_pile *spare[MOST_SPARE];
 static int spares;
 static pthread_mutex_t over_spares = PTHREAD_MUTEX_INITIALIZER;
 
-static literllm_go_pile new_pile(void) {
-	literllm_go_pile pile = {0};
-	pthread_mutex_lock(&over_spares);
-	if (spares > 0) pile = spare[--spares];
-	pthread_mutex_unlock(&over_spares);
+static literllm_go_pile *with_capacity(literllm_go_pile *pile, size_t capacity) {
+	pile = at_least(pile, sizeof *pile + capacity);
+	pile->capacity = capacity;
 	return pile;
 }
 
-void literllm_go_pile_free(literllm_go_pile pile) {
-	if (pile.capacity > 0 && pile.capacity <= MOST_SPARE_BYTES) {
-		pthread_mutex_lock(&over_spares);
-		if (spares < MOST_SPARE) {
-			spare[spares++] = (literllm_go_pile){.data = pile.data, .capacity = pile.capacity};
-			pile.data = NULL;
-		}
-		pthread_mutex_unlock(&over_spares);
-	}
-	free(pile.data);
+static literllm_go_pile *new_pile(void) {
+	pthread_mutex_lock(&over_spares);
+	literllm_go_pile *pile = spares > 0 ? spare[--spares] : NULL;
+	pthread_mutex_unlock(&over_spares);
+	return pile != NULL ? pile : with_capacity(NULL, FIRST_BYTES);
 }
 
-// Makes room at the end of a pile.
-static char *more(literllm_go_pile *pile, size_t size) {
-	size_t length = pile->length + size;
-	if (length > pile->capacity) {
-		pile->capacity = length > 2 * pile->capacity ? length + 256 : 2 * pile->capacity;
-		pile->data = at_least(pile->data, pile->capacity);
+static void free_piles(literllm_go_pile *pile) {
+	while (pile != NULL) {
+		literllm_go_pile *next = pile->next;
+		if (pile->capacity <= MOST_SPARE_BYTES) {
+			pthread_mutex_lock(&over_spares);
+			if (spares < MOST_SPARE) {
+				spare[spares++] = pile;
+				pile = NULL;
+			}
+			pthread_mutex_unlock(&over_spares);
+		}
+		free(pile);
+		pile = next;
 	}
-	char *room = pile->data + pile->length;
-	pile->length = length;
+}
+
+static char *data_of(literllm_go_pile *pile) { return (char *)(pile + 1); }
+
+// Makes room at the end of a pile, which may move.
+static inline char *more(literllm_go_pile **pile, size_t size) {
+	size_t length = (*pile)->length + size;
+	if (length > (*pile)->capacity) *pile = with_capacity(*pile, 2 * length);
+	char *room = data_of(*pile) + (*pile)->length;
+	(*pile)->length = length;
 	return room;
 }
 
-static void put_number(literllm_go_pile *pile, int64_t number) { memcpy(more(pile, sizeof number), &number, sizeof number); }
+static void put_number(literllm_go_pile **pile, int64_t number) { memcpy(more(pile, sizeof number), &number, sizeof number); }
 
-static void put_bytes(literllm_go_pile *pile, literllm_text text) {
+static void put_bytes(literllm_go_pile **pile, literllm_text text) {
 	if (text.length == 0) return;
 	char *room = more(pile, filled_up(text.length));
 	memset(room + filled_up(text.length) - 8, 0, 8);
 	memcpy(room, text.data, text.length);
 }
 
-static void put_text(literllm_go_pile *pile, literllm_text text) {
+static void put_text(literllm_go_pile **pile, literllm_text text) {
 	put_number(pile, text.data == NULL ? -1 : (int64_t)text.length);
 	put_bytes(pile, text);
 }
 
-static size_t begin(literllm_go_pile *pile) {
+static size_t begin(literllm_go_pile **pile) {
 	more(pile, sizeof(literllm_go_record));
-	return pile->length;
+	return (*pile)->length;
 }
 
 static void end(literllm_go_pile *pile, size_t begun, literllm_go_record record) {
 	record.length = (uint32_t)(pile->length - begun);
-	memcpy(pile->data + begun - sizeof record, &record, sizeof record);
+	memcpy(data_of(pile) + begun - sizeof record, &record, sizeof record);
 }
 
-static void put_record(literllm_go_pile *pile, uint16_t kind, uint16_t choice, literllm_text text) {
+static void put_record(literllm_go_pile **pile, uint16_t kind, uint16_t choice, literllm_text text) {
 	literllm_go_record record = {(uint32_t)text.length, choice, kind};
-	memcpy(more(pile, sizeof record), &record, sizeof record);
-	put_bytes(pile, text);
+	char *room = more(pile, sizeof record + filled_up(text.length));
+	memcpy(room, &record, sizeof record);
+	if (text.length == 0) return;
+	memset(room + filled_up(text.length), 0, 8);
+	memcpy(room + sizeof record, text.data, text.length);
 }
 
 static bool same_text(literllm_text a, literllm_text b) { return a.data == b.data && a.length == b.length; }
@@ -107,24 +116,27 @@ static bool same_envelope(const literllm_chunk *a, const literllm_chunk *b) {
 
 // Puts a chunk's envelope down, unless it is the last one.
 static void put_envelope(literllm_go_queue *queue, const literllm_chunk *chunk) {
-	literllm_go_pile *pile = &queue->waiting, *last = &queue->envelope;
-	size_t before = pile->length, begun = begin(pile);
+	literllm_go_pile **pile = &queue->filling, **last = &queue->envelope;
+	size_t before = (*pile)->length, begun = begin(pile);
 	put_number(pile, chunk->created);
 	put_text(pile, chunk->id);
 	put_text(pile, chunk->model);
 	put_text(pile, chunk->system_fingerprint);
 	put_text(pile, chunk->service_tier);
-	size_t length = pile->length - begun;
-	if (length == last->length && memcmp(pile->data + begun, last->data, length) == 0) {
-		pile->length = before;
+	size_t length = (*pile)->length - begun;
+	if (*last == NULL) {
+		*last = with_capacity(NULL, length);
+		(*last)->length = 0;
+	} else if (length == (*last)->length && memcmp(data_of(*pile) + begun, data_of(*last), length) == 0) {
+		(*pile)->length = before;
 		return;
 	}
-	last->length = 0;
-	memcpy(more(last, length), pile->data + begun, length);
-	end(pile, begun, (literllm_go_record){.kind = LITERLLM_GO_ENVELOPE});
+	(*last)->length = 0;
+	memcpy(more(last, length), data_of(*pile) + begun, length);
+	end(*pile, begun, (literllm_go_record){.kind = LITERLLM_GO_ENVELOPE});
 }
 
-static void put_usage(literllm_go_pile *pile, const literllm_usage *usage) {
+static void put_usage(literllm_go_pile **pile, const literllm_usage *usage) {
 	put_number(pile, usage != NULL);
 	if (usage == NULL) return;
 	put_number(pile, usage->prompt_tokens);
@@ -134,7 +146,7 @@ static void put_usage(literllm_go_pile *pile, const literllm_usage *usage) {
 	put_number(pile, usage->reasoning_tokens);
 }
 
-static void put_choice(literllm_go_pile *pile, const literllm_chunk_choice *choice) {
+static void put_choice(literllm_go_pile **pile, const literllm_chunk_choice *choice) {
 	const literllm_message *delta = choice->delta;
 	put_number(pile, choice->index);
 	put_text(pile, choice->finish_reason);
@@ -163,7 +175,7 @@ static bool says_text_alone(const literllm_chunk *chunk) {
 	       (delta->content.data == NULL) != (delta->reasoning_content.data == NULL);
 }
 
-static void put_chunk(literllm_go_pile *pile, const literllm_chunk *chunk) {
+static void put_chunk(literllm_go_pile **pile, const literllm_chunk *chunk) {
 	if (says_text_alone(chunk)) {
 		const literllm_chunk_choice *choice = chunk->choices[0];
 		if (choice->delta->content.data != NULL) {
@@ -178,46 +190,33 @@ static void put_chunk(literllm_go_pile *pile, const literllm_chunk *chunk) {
 		put_usage(pile, chunk->usage);
 		put_number(pile, (int64_t)chunk->choices_length);
 		for (size_t i = 0; i < chunk->choices_length; i++) put_choice(pile, chunk->choices[i]);
-		end(pile, begun, (literllm_go_record){.kind = LITERLLM_GO_CHUNK});
+		end(*pile, begun, (literllm_go_record){.kind = LITERLLM_GO_CHUNK});
 	}
 }
 
 // Waking
 
-static literllm_go_queue *rung;
-static bool asleep;
-static intptr_t wake_pipe;
+literllm_go_bell literllm_go_the_bell;
 
 static void wake(void) {
 #ifdef _WIN32
 	DWORD written;
-	WriteFile((HANDLE)wake_pipe, "", 1, &written, NULL);
+	WriteFile((HANDLE)literllm_go_the_bell.pipe, "", 1, &written, NULL);
 #else
 	// A pipe that is full wakes as well.
-	while (write((int)wake_pipe, "", 1) < 0 && errno == EINTR) {
+	while (write((int)literllm_go_the_bell.pipe, "", 1) < 0 && errno == EINTR) {
 	}
 #endif
 }
 
 // Says that something is there. Of a call that is over, the queue may be gone when this returns.
 static void ring(literllm_go_queue *queue, uint32_t state) {
-	if (__atomic_fetch_or(&queue->state, state | RUNG, __ATOMIC_SEQ_CST) & RUNG) return;
-	queue->next = __atomic_load_n(&rung, __ATOMIC_SEQ_CST);
-	while (!__atomic_compare_exchange_n(&rung, &queue->next, queue, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+	literllm_go_bell *bell = &literllm_go_the_bell;
+	if (__atomic_fetch_or(&queue->state, state | LITERLLM_GO_RUNG, __ATOMIC_SEQ_CST) & LITERLLM_GO_RUNG) return;
+	queue->next = __atomic_load_n(&bell->rung, __ATOMIC_SEQ_CST);
+	while (!__atomic_compare_exchange_n(&bell->rung, &queue->next, queue, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
 	}
-	if (__atomic_exchange_n(&asleep, false, __ATOMIC_SEQ_CST)) wake();
-}
-
-void literllm_go_wake_through(intptr_t pipe) { wake_pipe = pipe; }
-
-literllm_go_queue *literllm_go_rung(void) { return __atomic_exchange_n(&rung, NULL, __ATOMIC_SEQ_CST); }
-
-void literllm_go_heard(literllm_go_queue *queue) { __atomic_fetch_and(&queue->state, ~(uint32_t)RUNG, __ATOMIC_SEQ_CST); }
-
-bool literllm_go_sleep(void) {
-	__atomic_store_n(&asleep, true, __ATOMIC_SEQ_CST);
-	// Whoever rings from here on sees it. Where one has seen it already, the byte is on its way.
-	return __atomic_load_n(&rung, __ATOMIC_SEQ_CST) == NULL || !__atomic_exchange_n(&asleep, false, __ATOMIC_SEQ_CST);
+	if (__atomic_exchange_n(&bell->asleep, 0, __ATOMIC_SEQ_CST)) wake();
 }
 
 // The queue
@@ -225,47 +224,63 @@ bool literllm_go_sleep(void) {
 literllm_go_queue *literllm_go_queue_new(uintptr_t handle, bool want_response) {
 	literllm_go_queue *queue = at_least(NULL, sizeof *queue);
 	*queue = (literllm_go_queue){.handle = handle, .want_response = want_response};
-	pthread_mutex_init(&queue->mutex, NULL);
 	return queue;
 }
 
 void literllm_go_queue_free(literllm_go_queue *queue) {
-	pthread_mutex_destroy(&queue->mutex);
-	literllm_go_pile_free(queue->waiting);
-	free(queue->envelope.data);
+	literllm_call_free(queue->call);
+	free_piles(queue->filling);
+	free_piles(queue->waiting);
+	free_piles(queue->emptied);
+	free(queue->envelope);
 	free(queue->ending);
 	free(queue);
 }
 
-literllm_go_taken literllm_go_queue_take(literllm_go_queue *queue) {
-	// Looked at first: what was put down before the end is then seen.
-	bool over = __atomic_load_n(&queue->state, __ATOMIC_SEQ_CST) == DONE;
-	pthread_mutex_lock(&queue->mutex);
-	literllm_go_taken taken = {queue->waiting, over, queue->paused};
-	queue->waiting = (literllm_go_pile){0};
-	queue->paused = false;
-	pthread_mutex_unlock(&queue->mutex);
-	return taken;
+// A pile to fill. Only the library takes from the emptied ones, and takes them all: what it looks at cannot have come and gone meanwhile.
+static literllm_go_pile *empty_pile(literllm_go_queue *queue) {
+	literllm_go_pile *pile = __atomic_exchange_n(&queue->emptied, NULL, __ATOMIC_SEQ_CST);
+	if (pile == NULL) {
+		pile = new_pile();
+	} else {
+		free_piles(pile->next);
+	}
+	pile->next = NULL;
+	pile->length = pile->chunks = 0;
+	return pile;
+}
+
+// Lets the goroutine have what was put down.
+static void hand_over(literllm_go_queue *queue) {
+	literllm_go_pile *pile = queue->filling;
+	if (pile == NULL) return;
+	queue->filling = NULL;
+	__atomic_fetch_add(&queue->waiting_chunks, pile->chunks, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&queue->waiting_bytes, pile->length, __ATOMIC_SEQ_CST);
+	pile->next = __atomic_load_n(&queue->waiting, __ATOMIC_SEQ_CST);
+	while (!__atomic_compare_exchange_n(&queue->waiting, &pile->next, pile, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+	}
 }
 
 uint32_t literllm_go_on_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
 	literllm_go_queue *queue = user_data;
-	literllm_go_pile *pile = &queue->waiting;
 	if (count == 0) {
+		hand_over(queue);
 		ring(queue, 0);
 		return LITERLLM_FLOW_CONTINUE;
 	}
-	pthread_mutex_lock(&queue->mutex);
-	if (pile->data == NULL) *pile = new_pile();
+	if (queue->filling == NULL) queue->filling = empty_pile(queue);
 	for (size_t i = 0; i < count; i++) {
 		if (i == 0 || !same_envelope(chunks[i], chunks[i - 1])) put_envelope(queue, chunks[i]);
-		put_chunk(pile, chunks[i]);
+		put_chunk(&queue->filling, chunks[i]);
 	}
+	literllm_go_pile *pile = queue->filling;
 	pile->chunks += count;
-	bool gather = pile->chunks < GATHERED_CHUNKS;
-	bool pause = queue->paused = pile->chunks >= MOST_CHUNKS || pile->length >= MOST_BYTES;
-	pthread_mutex_unlock(&queue->mutex);
-	if (gather && !pause) return LITERLLM_FLOW_GATHER;
+	bool pause = __atomic_load_n(&queue->waiting_chunks, __ATOMIC_SEQ_CST) + pile->chunks >= MOST_CHUNKS ||
+	             __atomic_load_n(&queue->waiting_bytes, __ATOMIC_SEQ_CST) + pile->length >= MOST_BYTES;
+	if (!pause && pile->chunks < GATHERED_CHUNKS) return LITERLLM_FLOW_GATHER;
+	if (pause) __atomic_store_n(&queue->paused, 1, __ATOMIC_SEQ_CST);
+	hand_over(queue);
 	ring(queue, 0);
 	return pause ? LITERLLM_FLOW_PAUSE : LITERLLM_FLOW_GATHER;
 }
@@ -278,13 +293,12 @@ void literllm_go_on_done(void *user_data, const literllm_response *response, con
 	} else if (queue->want_response) {
 		ending = literllm_response_json(response);
 	}
-	pthread_mutex_lock(&queue->mutex);
 	queue->failed = error != NULL;
 	if (ending.length > 0) {
 		queue->ending = at_least(NULL, ending.length);
 		queue->ending_length = ending.length;
 		memcpy(queue->ending, ending.data, ending.length);
 	}
-	pthread_mutex_unlock(&queue->mutex);
-	ring(queue, DONE);
+	hand_over(queue);
+	ring(queue, LITERLLM_GO_DONE);
 }

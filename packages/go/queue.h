@@ -29,60 +29,64 @@ enum {
 	LITERLLM_GO_JSON,
 };
 
-// Records, in one piece of memory.
-typedef struct {
-	char *data;
+// Records, in one piece of memory: they follow the header.
+typedef struct literllm_go_pile {
+	struct literllm_go_pile *next;
 	size_t length;
 	size_t capacity;
 	size_t chunks;
 } literllm_go_pile;
 
+// What both sides touch at once is touched atomically: on Go's side without a call of C, for which Go's scheduler would wake up its monitor.
 typedef struct literllm_go_queue {
+	literllm_call *call;
 	// The cgo.Handle of the call's delivery.
 	uintptr_t handle;
 	// The next of those that have rung.
 	struct literllm_go_queue *next;
 	// Whether it has rung and was not heard yet, and whether the call is over. What is over and heard is not touched by the library any more.
 	uint32_t state;
-	bool want_response;
-	// The library's alone: the last envelope.
-	literllm_go_pile envelope;
+	// Whether the call is paused, to be resumed by who takes what waits.
+	uint32_t paused;
+	// What waits for the goroutine, the latest first, and how much that is. Piles that it has done with come back through `emptied`.
+	literllm_go_pile *waiting;
+	size_t waiting_chunks;
+	size_t waiting_bytes;
+	literllm_go_pile *emptied;
 
-	// Over what follows.
-	pthread_mutex_t mutex;
-	literllm_go_pile waiting;
-	bool paused;
-	// How the call ended, as JSON.
+	// The library's alone: the pile that is being filled, and the last envelope.
+	literllm_go_pile *filling;
+	literllm_go_pile *envelope;
+
+	bool want_response;
+	// Once the call is over: how it ended, as JSON.
+	bool failed;
 	char *ending;
 	size_t ending_length;
-	bool failed;
 } literllm_go_queue;
 
-typedef struct {
-	literllm_go_pile pile;
-	bool over;
-	bool resume;
-} literllm_go_taken;
+enum {
+	LITERLLM_GO_RUNG = 1,
+	LITERLLM_GO_DONE = 2,
+};
 
 literllm_go_queue *literllm_go_queue_new(uintptr_t handle, bool want_response);
+// Frees a queue whose call is over, and the call.
 void literllm_go_queue_free(literllm_go_queue *queue);
-
-// Empties the queue. The pile is the caller's to free; where `resume` is set, the call is paused and to be resumed.
-literllm_go_taken literllm_go_queue_take(literllm_go_queue *queue);
-void literllm_go_pile_free(literllm_go_pile pile);
 
 // The callbacks, with a queue as user data.
 uint32_t literllm_go_on_chunks(void *queue, const literllm_chunk *const *chunks, size_t count);
 void literllm_go_on_done(void *queue, const literllm_response *response, const literllm_error *error);
 
-// Says where to write a byte when a queue rings while everyone sleeps.
-void literllm_go_wake_through(intptr_t pipe);
+// How the library wakes a goroutine.
+typedef struct {
+	// The queues that have rung and were not heard, linked by `next`; each is to be heard then.
+	literllm_go_queue *rung;
+	// Whether everyone sleeps: then whoever rings writes a byte into the pipe.
+	uint32_t asleep;
+	intptr_t pipe;
+} literllm_go_bell;
 
-// The queues that have rung and were not heard, linked by `next`; each is to be heard then.
-literllm_go_queue *literllm_go_rung(void);
-void literllm_go_heard(literllm_go_queue *queue);
-
-// Falls asleep: false where something has rung meanwhile. Else a byte will be in the pipe once something rings.
-bool literllm_go_sleep(void);
+extern literllm_go_bell literllm_go_the_bell;
 
 #endif
