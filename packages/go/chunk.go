@@ -2,25 +2,48 @@ package literllm
 
 import "encoding/json"
 
-// ChatCompletionChunk is one piece of a streamed answer.
+// ChatCompletionChunk is one piece of a streamed answer. What few chunks say has methods instead of fields, so that all others are small:
+// a program may get and keep a great many of them.
 type ChatCompletionChunk struct {
 	ID      string `json:"id"`
 	Created int64  `json:"created"`
 	Model   string `json:"model"`
 	// Choices is empty in the chunk that carries the usage.
-	Choices           []ChunkChoice `json:"choices"`
-	Usage             *Usage        `json:"usage,omitempty"`
-	SystemFingerprint string        `json:"system_fingerprint,omitempty"`
-	ServiceTier       string        `json:"service_tier,omitempty"`
-	// Leg is on the first chunk of every later leg of an answer that was gone on with: what happened.
-	Leg   *LegEvent `json:"literllm,omitempty"`
-	Extra Extra     `json:"-"`
+	Choices []ChunkChoice `json:"choices"`
+	Usage   *Usage        `json:"usage,omitempty"`
+	more    *chunkMore
 }
 
-// UnmarshalJSON reads it and keeps unknown fields in Extra.
+// chunkMore is what few chunks say. It is never changed: chunks share it.
+type chunkMore struct {
+	SystemFingerprint string    `json:"system_fingerprint,omitempty"`
+	ServiceTier       string    `json:"service_tier,omitempty"`
+	Leg               *LegEvent `json:"literllm,omitempty"`
+	extra             Extra
+}
+
+// SystemFingerprint names the configuration that the answer was made with.
+func (c *ChatCompletionChunk) SystemFingerprint() string { return deref(c.more).SystemFingerprint }
+
+// ServiceTier is the tier at which the request was served.
+func (c *ChatCompletionChunk) ServiceTier() string { return deref(c.more).ServiceTier }
+
+// Leg is on the first chunk of every later leg of an answer that was gone on with: what happened. Nil on all others.
+func (c *ChatCompletionChunk) Leg() *LegEvent { return deref(c.more).Leg }
+
+// Extra holds the fields that this version does not know. It is not to be changed.
+func (c *ChatCompletionChunk) Extra() Extra { return deref(c.more).extra }
+
+// UnmarshalJSON reads it and keeps unknown fields for Extra.
 func (c *ChatCompletionChunk) UnmarshalJSON(data []byte) error {
 	type plain ChatCompletionChunk
-	return decodeRecord(data, (*plain)(c), &c.Extra)
+	var more chunkMore
+	err := decodeRecord(data, &struct {
+		*plain
+		*chunkMore
+	}{(*plain)(c), &more}, &more.extra)
+	c.more = unlessEmpty(more)
+	return err
 }
 
 // MarshalJSON writes it with the fields of Extra.
@@ -29,60 +52,117 @@ func (c ChatCompletionChunk) MarshalJSON() ([]byte, error) {
 	return encodeRecord(struct {
 		Object string `json:"object"`
 		plain
-	}{"chat.completion.chunk", plain(c)}, c.Extra)
+		*chunkMore
+	}{"chat.completion.chunk", plain(c), c.more}, c.Extra())
 }
 
 // ChunkChoice is what a chunk says about one choice.
 type ChunkChoice struct {
-	Index    int             `json:"index"`
-	Delta    Delta           `json:"delta"`
-	Logprobs json.RawMessage `json:"logprobs,omitempty"`
+	Index int   `json:"index"`
+	Delta Delta `json:"delta"`
 	// FinishReason is empty until the choice ends.
 	FinishReason FinishReason `json:"finish_reason"`
-	// NativeFinishReason is the provider's own word for it.
-	NativeFinishReason string `json:"native_finish_reason,omitempty"`
-	Extra              Extra  `json:"-"`
+	more         *choiceMore
 }
 
-// UnmarshalJSON reads it and keeps unknown fields in Extra.
+// choiceMore is what few chunks say about a choice. It is never changed.
+type choiceMore struct {
+	Logprobs           json.RawMessage `json:"logprobs,omitempty"`
+	NativeFinishReason string          `json:"native_finish_reason,omitempty"`
+	extra              Extra
+}
+
+// Logprobs is how likely the tokens were, if that was asked for, as the provider says it.
+func (c *ChunkChoice) Logprobs() json.RawMessage { return deref(c.more).Logprobs }
+
+// NativeFinishReason is the provider's own word for the finish reason, where that is another.
+func (c *ChunkChoice) NativeFinishReason() string { return deref(c.more).NativeFinishReason }
+
+// Extra holds the fields that this version does not know. It is not to be changed.
+func (c *ChunkChoice) Extra() Extra { return deref(c.more).extra }
+
+// UnmarshalJSON reads it and keeps unknown fields for Extra.
 func (c *ChunkChoice) UnmarshalJSON(data []byte) error {
 	type plain ChunkChoice
-	return decodeRecord(data, (*plain)(c), &c.Extra)
+	var more choiceMore
+	err := decodeRecord(data, &struct {
+		*plain
+		*choiceMore
+	}{(*plain)(c), &more}, &more.extra)
+	c.more = unlessEmpty(more)
+	return err
 }
 
 // MarshalJSON writes it with the fields of Extra.
 func (c ChunkChoice) MarshalJSON() ([]byte, error) {
 	type plain ChunkChoice
-	return encodeRecord(plain(c), c.Extra)
+	return encodeRecord(struct {
+		plain
+		*choiceMore
+	}{plain(c), c.more}, c.Extra())
 }
 
 // Delta is what a chunk adds to a choice's message. What it does not say is nil or empty.
 type Delta struct {
 	Role    Role    `json:"role,omitempty"`
 	Content *string `json:"content,omitempty"`
-	Refusal *string `json:"refusal,omitempty"`
 	// ReasoningContent is the model's thinking.
 	ReasoningContent *string         `json:"reasoning_content,omitempty"`
 	ToolCalls        []ToolCallDelta `json:"tool_calls,omitempty"`
-	// FunctionCall is the older form of a tool call.
+	more             *deltaMore
+}
+
+// deltaMore is what few chunks add to a message. It is never changed.
+type deltaMore struct {
+	Refusal          *string           `json:"refusal,omitempty"`
 	FunctionCall     *FunctionCall     `json:"function_call,omitempty"`
 	ThinkingBlocks   []ThinkingBlock   `json:"thinking_blocks,omitempty"`
 	ReasoningDetails []json.RawMessage `json:"reasoning_details,omitempty"`
 	Annotations      []Annotation      `json:"annotations,omitempty"`
 	Audio            *AudioAnswer      `json:"audio,omitempty"`
-	Extra            Extra             `json:"-"`
+	extra            Extra
 }
 
-// UnmarshalJSON reads it and keeps unknown fields in Extra.
+// Refusal is what the model says where it refuses; nil where it does not.
+func (d *Delta) Refusal() *string { return deref(d.more).Refusal }
+
+// FunctionCall is the older form of a tool call.
+func (d *Delta) FunctionCall() *FunctionCall { return deref(d.more).FunctionCall }
+
+// ThinkingBlocks are what the model's thinking consists of, with the signatures that the provider wants to see again.
+func (d *Delta) ThinkingBlocks() []ThinkingBlock { return deref(d.more).ThinkingBlocks }
+
+// ReasoningDetails are what some providers say of the thinking in a form of their own.
+func (d *Delta) ReasoningDetails() []json.RawMessage { return deref(d.more).ReasoningDetails }
+
+// Annotations are citations and the like.
+func (d *Delta) Annotations() []Annotation { return deref(d.more).Annotations }
+
+// Audio is a piece of sound.
+func (d *Delta) Audio() *AudioAnswer { return deref(d.more).Audio }
+
+// Extra holds the fields that this version does not know. It is not to be changed.
+func (d *Delta) Extra() Extra { return deref(d.more).extra }
+
+// UnmarshalJSON reads it and keeps unknown fields for Extra.
 func (d *Delta) UnmarshalJSON(data []byte) error {
 	type plain Delta
-	return decodeRecord(data, (*plain)(d), &d.Extra)
+	var more deltaMore
+	err := decodeRecord(data, &struct {
+		*plain
+		*deltaMore
+	}{(*plain)(d), &more}, &more.extra)
+	d.more = unlessEmpty(more)
+	return err
 }
 
 // MarshalJSON writes it with the fields of Extra.
 func (d Delta) MarshalJSON() ([]byte, error) {
 	type plain Delta
-	return encodeRecord(plain(d), d.Extra)
+	return encodeRecord(struct {
+		plain
+		*deltaMore
+	}{plain(d), d.more}, d.Extra())
 }
 
 // ToolCallDelta is a piece of a tool call. The first piece of a call carries ID, Type and the name; later ones only arguments.

@@ -84,7 +84,10 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	if settings.hooks != nil || settings.tokens != nil {
 		return nil, &Error{Kind: ErrInvalidRequest, Message: "hooks and token providers are a client's, and cannot be given to a call"}
 	}
-	body, err := json.Marshal(request)
+	if request == nil {
+		return nil, &Error{Kind: ErrInvalidRequest, Message: "there is no request"}
+	}
+	body, err := request.MarshalJSON()
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalidRequest, Message: "the request is no JSON: " + err.Error()}
 	}

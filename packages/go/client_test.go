@@ -34,29 +34,7 @@ func collect(t *testing.T, request *llm.ChatCompletionRequest, options ...llm.Op
 }
 
 func TestEveryFieldOfTheChunkIsNamed(t *testing.T) {
-	// What the engine names; a field that it gains is named here and in the type.
-	for _, named := range []struct {
-		value  any
-		fields string
-	}{
-		{llm.ChatCompletionChunk{}, "id created model choices usage system_fingerprint service_tier literllm"},
-		{llm.ChunkChoice{}, "index delta logprobs finish_reason native_finish_reason"},
-		{llm.Delta{}, "role content refusal reasoning_content tool_calls function_call thinking_blocks reasoning_details annotations audio"},
-		{llm.ToolCallDelta{}, "index id type function"},
-		{llm.FunctionDelta{}, "name arguments"},
-	} {
-		var names []string
-		record := reflect.TypeOf(named.value)
-		for i := range record.NumField() {
-			name, _, _ := strings.Cut(record.Field(i).Tag.Get("json"), ",")
-			if name != "-" {
-				names = append(names, name)
-			}
-		}
-		if strings.Join(names, " ") != named.fields {
-			t.Errorf("%s has %v", record, names)
-		}
-	}
+	// A field that the engine gains is added here, and named by the type: what is not named is in Extra.
 	everything := `{"object":"chat.completion.chunk","id":"c","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":"a",` +
 		`"refusal":"b","reasoning_content":"c","tool_calls":[{"index":0,"id":"i","type":"function","function":{"name":"n","arguments":"{}","new":1},"new":2}],` +
 		`"function_call":{"name":"f","arguments":""},"thinking_blocks":[{"type":"thinking","thinking":"t","signature":"s"}],"reasoning_details":[{"x":1}],` +
@@ -69,6 +47,18 @@ func TestEveryFieldOfTheChunkIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "a chunk there and back", everything, &chunk)
+	choice := &chunk.Choices[0]
+	delta, call := &choice.Delta, &choice.Delta.ToolCalls[0]
+	for at, extra := range []llm.Extra{call.Function.Extra, call.Extra, delta.Extra(), choice.Extra(), chunk.Extra()} {
+		same(t, "what is not named", fmt.Sprintf(`{"new":%d}`, at+1), extra)
+	}
+	same(t, "what few chunks say", `["f","s","resumed","end",{"content":[]},"b","f","s",1,"u","d"]`, []any{
+		chunk.SystemFingerprint(), chunk.ServiceTier(), chunk.Leg().Event, choice.NativeFinishReason(), choice.Logprobs(), delta.Refusal(),
+		delta.FunctionCall().Name, delta.ThinkingBlocks()[0].Signature, len(delta.ReasoningDetails()), delta.Annotations()[0].URLCitation.URL,
+		delta.Audio().Data,
+	})
+	var none llm.ChatCompletionChunk
+	same(t, "a chunk that says nothing", `["",null,null]`, []any{none.ServiceTier(), none.Leg(), none.Extra()})
 }
 
 // same compares a value with JSON text.
@@ -190,6 +180,9 @@ func TestErrorsAreOfTheirKindAndHaveTheirFields(t *testing.T) {
 		t.Errorf("%+v, so far %q", err, sofar.Text())
 	}
 	if err := llm.NewClient(llm.WithConfig("api_keey", "x")).ChatStream(background, ask(""), nil); !errors.Is(err, llm.ErrInvalidRequest) {
+		t.Error(err)
+	}
+	if _, err := client().Chat(background, nil); !errors.Is(err, llm.ErrInvalidRequest) {
 		t.Error(err)
 	}
 	closed := client()

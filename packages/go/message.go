@@ -3,6 +3,7 @@ package literllm
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"strings"
 )
 
@@ -103,7 +104,7 @@ func (c *Content) UnmarshalJSON(data []byte) error {
 // MarshalJSON writes a string or a list of parts.
 func (c Content) MarshalJSON() ([]byte, error) {
 	if c.Parts != nil {
-		return json.Marshal(c.Parts)
+		return appendValue(nil, reflect.ValueOf(c.Parts))
 	}
 	return json.Marshal(c.Text)
 }

@@ -12,8 +12,9 @@ import (
 
 // envelope is what chunks have in common.
 type envelope struct {
-	created                      int64
-	id, model, fingerprint, tier string
+	created   int64
+	id, model string
+	more      *chunkMore
 }
 
 // cell is a chunk that adds text, in one piece of memory.
@@ -24,7 +25,7 @@ type cell struct {
 }
 
 // blockCells is how many cells are made at once, at most: they are used up while they are in the nearest cache, and who keeps one keeps them all.
-const blockCells = 24
+const blockCells = 35
 
 // recordsOf is what is in a pile.
 func recordsOf(pile *C.literllm_go_pile) records {
@@ -75,8 +76,7 @@ func (r records) eachText(cells []cell, common *envelope, fn func(*ChatCompletio
 
 // like sets what a chunk that adds text says, and nothing else: the memory is new.
 func (c *cell) like(common *envelope, record record) *ChatCompletionChunk {
-	c.chunk.ID, c.chunk.Created, c.chunk.Model = common.id, common.created, common.model
-	c.chunk.SystemFingerprint, c.chunk.ServiceTier = common.fingerprint, common.tier
+	c.chunk.ID, c.chunk.Created, c.chunk.Model, c.chunk.more = common.id, common.created, common.model, common.more
 	c.chunk.Choices = c.choice[:]
 	c.choice[0].Index = int(record.choice)
 	if record.kind == C.LITERLLM_GO_CONTENT {
@@ -151,18 +151,11 @@ func (r *records) text() string {
 }
 
 func (r *records) envelope() envelope {
-	return envelope{r.number(), r.text(), r.text(), r.text(), r.text()}
+	return envelope{r.number(), r.text(), r.text(), unlessEmpty(chunkMore{SystemFingerprint: r.text(), ServiceTier: r.text()})}
 }
 
 func (r *records) chunk(common *envelope) *ChatCompletionChunk {
-	chunk := &ChatCompletionChunk{
-		ID:                common.id,
-		Created:           common.created,
-		Model:             common.model,
-		SystemFingerprint: common.fingerprint,
-		ServiceTier:       common.tier,
-		Usage:             r.usage(),
-	}
+	chunk := &ChatCompletionChunk{ID: common.id, Created: common.created, Model: common.model, Usage: r.usage(), more: common.more}
 	chunk.Choices = make([]ChunkChoice, r.number())
 	for i := range chunk.Choices {
 		chunk.Choices[i] = r.choice()
@@ -185,8 +178,10 @@ func (r *records) usage() *Usage {
 }
 
 func (r *records) choice() ChunkChoice {
-	choice := ChunkChoice{Index: int(r.number()), FinishReason: FinishReason(r.text()), NativeFinishReason: r.text()}
-	choice.Delta = Delta{Role: Role(r.text()), Content: r.optional(), Refusal: r.optional(), ReasoningContent: r.optional()}
+	choice := ChunkChoice{Index: int(r.number()), FinishReason: FinishReason(r.text())}
+	choice.more = unlessEmpty(choiceMore{NativeFinishReason: r.text()})
+	choice.Delta = Delta{Role: Role(r.text()), Content: r.optional(), more: unlessEmpty(deltaMore{Refusal: r.optional()})}
+	choice.Delta.ReasoningContent = r.optional()
 	if count := r.number(); count > 0 {
 		choice.Delta.ToolCalls = make([]ToolCallDelta, count)
 	}
@@ -202,11 +197,4 @@ func (r *records) toolCall() ToolCallDelta {
 		call.Function = &FunctionDelta{Name: deref(name), Arguments: deref(arguments)}
 	}
 	return call
-}
-
-func deref(text *string) string {
-	if text == nil {
-		return ""
-	}
-	return *text
 }

@@ -137,8 +137,8 @@ func (r recovery) check(t *testing.T, client *llm.Client, request *llm.ChatCompl
 	}
 	last := &llm.LegEvent{}
 	for _, chunk := range chunks {
-		if chunk.Leg != nil {
-			last = chunk.Leg
+		if leg := chunk.Leg(); leg != nil {
+			last = leg
 		}
 	}
 	if r.Event != "" && last.Event != r.Event || r.Reason != "" && last.Reason != r.Reason || r.Mode != "" && last.Mode != r.Mode ||
@@ -232,7 +232,7 @@ func isOneStream(t *testing.T, chunks []*llm.ChatCompletionChunk) {
 func shown(chunks []*llm.ChatCompletionChunk) string {
 	var text strings.Builder
 	for _, chunk := range chunks {
-		if chunk.Leg != nil && chunk.Leg.Event == "reset" {
+		if leg := chunk.Leg(); leg != nil && leg.Event == "reset" {
 			text.Reset()
 		}
 		for _, choice := range chunk.Choices {

@@ -1,9 +1,6 @@
 package literllm
 
-import (
-	"encoding/json"
-	"reflect"
-)
+import "encoding/json"
 
 // ChatCompletionRequest is OpenAI's chat request. Set what you need; nil and empty fields are not sent.
 type ChatCompletionRequest struct {
@@ -70,12 +67,6 @@ func (c *ChatCompletionRequest) UnmarshalJSON(data []byte) error {
 	}{plain: (*plain)(c)}
 	if err := decodeRecord(data, &lists, &c.Extra); err != nil {
 		return err
-	}
-	for _, name := range fieldNames(reflect.TypeOf(*c)) {
-		delete(c.Extra, name)
-	}
-	if len(c.Extra) == 0 {
-		c.Extra = nil
 	}
 	c.Stop, c.FallbackModels = lists.Stop.all, nil
 	if len(lists.Model.all) > 0 {
