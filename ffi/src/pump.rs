@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::atomic::AtomicBool as Hook;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use literllm::{
     ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, ChatStream, Client, Error, ErrorKind, RequestOptions, Result,
@@ -63,23 +63,33 @@ impl Control {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch, in place of what the list held; an empty one where it is not waited for, and nothing is there.
+    /// The next batch, in place of what the list held. Where it is not waited for, and nothing is there, it is empty, and the stream rests.
     async fn next_batch(&self, batch: &mut Vec<ChatCompletionChunk>, wait: bool) -> Option<Result<()>> {
-        std::future::poll_fn(|cx| {
-            let mut stream = self.stream();
-            let before = POLLED.replace(self);
-            let next = stream.as_mut().map_or(Poll::Ready(None), |stream| stream.poll_batch_into(cx, batch));
-            POLLED.set(before);
-            if next.is_ready() || wait {
+        if wait {
+            return std::future::poll_fn(|cx| self.poll_batch(cx, batch)).await;
+        }
+        for has_looked in [false, true] {
+            if let Poll::Ready(next) = std::future::poll_fn(|cx| Poll::Ready(self.poll_batch(cx, batch))).await {
                 return next;
             }
-            batch.clear();
-            if let Some(stream) = stream.as_mut() {
-                stream.rest();
+            // More may have come to the socket: the connection, which reads no further than it is asked to, gets to look.
+            if !has_looked {
+                tokio::task::yield_now().await;
             }
-            Poll::Ready(Some(Ok(())))
-        })
-        .await
+        }
+        batch.clear();
+        if let Some(stream) = self.stream().as_mut() {
+            stream.rest();
+        }
+        Some(Ok(()))
+    }
+
+    fn poll_batch(&self, cx: &mut Context<'_>, batch: &mut Vec<ChatCompletionChunk>) -> Poll<Option<Result<()>>> {
+        let mut stream = self.stream();
+        let before = POLLED.replace(self);
+        let next = stream.as_mut().map_or(Poll::Ready(None), |stream| stream.poll_batch_into(cx, batch));
+        POLLED.set(before);
+        next
     }
 
     async fn cancelled(&self) {

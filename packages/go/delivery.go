@@ -11,6 +11,8 @@ import (
 	"runtime/cgo"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -105,27 +107,28 @@ var bell = struct {
 	c      *C.literllm_go_bell
 	leader chan struct{}
 	mu     sync.Mutex
-	// Made once, and kept as long as the process.
-	pipe, end *os.File
+	// Made once, and kept as long as the process: where it is heard, and where it is rung.
+	hear, ring *os.File
+	raw        syscall.RawConn
 }{c: &C.literllm_go_the_bell, leader: make(chan struct{}, 1)}
 
 // hang makes the bell, unless there is one.
 func hang() error {
 	bell.mu.Lock()
 	defer bell.mu.Unlock()
-	if bell.pipe != nil {
+	if bell.raw != nil {
 		return nil
 	}
-	pipe, end, err := os.Pipe()
+	hear, ring, err := newBell()
 	if err != nil {
 		return err
 	}
-	raw, err := end.SyscallConn()
+	raw, err := ring.SyscallConn()
 	if err == nil {
-		err = raw.Control(func(descriptor uintptr) { bell.c.pipe = C.intptr_t(descriptor) })
+		err = raw.Control(func(descriptor uintptr) { bell.c.descriptor = C.intptr_t(descriptor) })
 	}
 	if err == nil {
-		bell.pipe, bell.end = pipe, end
+		bell.hear, bell.ring, bell.raw = hear, ring, raw
 	}
 	return err
 }
@@ -156,15 +159,18 @@ func (d *delivery) lead() {
 		case <-d.ready:
 			return
 		default:
-			sleep()
+		}
+		if err := sleep(); err != nil {
+			// Somebody has closed what was not theirs: it goes on, slowly.
+			time.Sleep(time.Millisecond)
 		}
 	}
 }
 
-// fallAsleep is false where something has rung. Else a byte will be in the pipe once something rings.
+// fallAsleep is false where something has rung. Else the bell will be rung.
 func fallAsleep() bool {
 	atomic.StoreUint32(word(&bell.c.asleep), 1)
-	// Whoever rings from here on sees it. Where one has seen it already, the byte is on its way.
+	// Whoever rings from here on sees it. Where one has seen it already, the bell is about to be rung.
 	return load(&bell.c.rung) == nil || atomic.SwapUint32(word(&bell.c.asleep), 0) == 0
 }
 

@@ -198,13 +198,16 @@ static void put_chunk(literllm_go_pile **pile, const literllm_chunk *chunk) {
 
 literllm_go_bell literllm_go_the_bell;
 
+// As an eventfd wants it; a pipe takes it as well.
+static const uint64_t once = 1;
+
 static void wake(void) {
 #ifdef _WIN32
 	DWORD written;
-	WriteFile((HANDLE)literllm_go_the_bell.pipe, "", 1, &written, NULL);
+	WriteFile((HANDLE)literllm_go_the_bell.descriptor, &once, sizeof once, &written, NULL);
 #else
 	// A pipe that is full wakes as well.
-	while (write((int)literllm_go_the_bell.pipe, "", 1) < 0 && errno == EINTR) {
+	while (write((int)literllm_go_the_bell.descriptor, &once, sizeof once) < 0 && errno == EINTR) {
 	}
 #endif
 }

@@ -1,6 +1,6 @@
 // What the library says of a call, until the goroutine that made the call takes it. Threads of the library put it down without running any Go
 // code: a thread that had been in Go would leave Go's scheduler looking after it for milliseconds. A goroutine that waits is woken through a
-// pipe, which Go's poller watches anyway.
+// descriptor, which Go's poller watches as it does sockets.
 
 #ifndef LITERLLM_GO_QUEUE_H
 #define LITERLLM_GO_QUEUE_H
@@ -82,9 +82,9 @@ void literllm_go_on_done(void *queue, const literllm_response *response, const l
 typedef struct {
 	// The queues that have rung and were not heard, linked by `next`; each is to be heard then.
 	literllm_go_queue *rung;
-	// Whether everyone sleeps: then whoever rings writes a byte into the pipe.
+	// Whether everyone sleeps: then whoever rings writes to the descriptor.
 	uint32_t asleep;
-	intptr_t pipe;
+	intptr_t descriptor;
 } literllm_go_bell;
 
 extern literllm_go_bell literllm_go_the_bell;

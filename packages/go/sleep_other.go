@@ -2,16 +2,16 @@
 
 package literllm
 
-import "time"
+import "os"
+
+func newBell() (hear, ring *os.File, err error) { return os.Pipe() }
 
 // sleep returns once something may have rung.
-func sleep() {
+func sleep() error {
 	if !fallAsleep() {
-		return
+		return nil
 	}
 	var bytes [64]byte
-	if _, err := bell.pipe.Read(bytes[:]); err != nil {
-		// Somebody has closed what was not theirs: it goes on, slowly.
-		time.Sleep(time.Millisecond)
-	}
+	_, err := bell.hear.Read(bytes[:])
+	return err
 }
