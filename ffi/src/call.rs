@@ -19,8 +19,9 @@ impl Call {
     }
 }
 
-/// The answer of a stream so far, the caller's to be given to literllm_response_free(). It may be ahead of the chunks that were handed to
-/// `on_chunks`. NULL while nothing has come, once the call is over, where `on_done` has the answer, and for NULL.
+/// The answer of a stream so far, which may be ahead of the chunks that were handed to `on_chunks`, and the whole answer of a call that is over;
+/// the caller's to be given to literllm_response_free(). NULL while nothing has come, after an error, which has what had come as its partial
+/// answer, and for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_call_response(call: Option<&Call>) -> *mut Response {
     guard(

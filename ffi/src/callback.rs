@@ -1,6 +1,7 @@
 //! Unsafe code, second of two files: calling back into C.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
 use literllm::{ChatCompletion, ChatCompletionChunk, Error, ErrorKind, Result};
 
@@ -87,11 +88,11 @@ impl DoneCallback {
         Self { on_done, user_data }
     }
 
-    pub fn call(mut self, result: Result<ChatCompletion>) {
+    pub fn call(mut self, result: Result<Arc<ChatCompletion>>) {
         self.finish(result);
     }
 
-    fn finish(&mut self, result: Result<ChatCompletion>) {
+    fn finish(&mut self, result: Result<Arc<ChatCompletion>>) {
         let Some(on_done) = self.on_done.take() else { return };
         match result {
             Ok(answer) => {

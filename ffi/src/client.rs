@@ -244,7 +244,7 @@ fn start<F>(
         if !call.is_null() {
             raw::write(call, Box::into_raw(Box::new(Call::new(&control))));
         }
-        runtime::shared().spawn(async move { done.call(task.await) });
+        runtime::shared().spawn(async move { done.call(task.await.map(|answer| control.keep(answer))) });
     });
 }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 #[cfg(feature = "test-hooks")]
 use std::sync::atomic::AtomicBool as Hook;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use literllm::{
@@ -31,6 +31,8 @@ pub struct Control {
     told: Notify,
     /// The stream, while it runs.
     stream: Mutex<Option<ChatStream>>,
+    /// The whole answer, once the call is over.
+    whole: OnceLock<Arc<ChatCompletion>>,
 }
 
 thread_local! {
@@ -50,13 +52,21 @@ impl Control {
         self.told.notify_one();
     }
 
-    /// The answer so far; none while nothing has come, once the stream is over, and for what the stream itself calls.
-    pub fn answer_so_far(&self) -> Option<ChatCompletion> {
+    /// Keeps the whole answer for who asks for it later.
+    pub fn keep(&self, answer: ChatCompletion) -> Arc<ChatCompletion> {
+        Arc::clone(self.whole.get_or_init(|| Arc::new(answer)))
+    }
+
+    /// The whole answer, or that so far; none while nothing has come, after an error, and for what the stream itself calls.
+    pub fn answer_so_far(&self) -> Option<Arc<ChatCompletion>> {
+        if let Some(whole) = self.whole.get() {
+            return Some(Arc::clone(whole));
+        }
         if POLLED.get() == std::ptr::from_ref(self) {
             return None;
         }
         let stream = self.stream();
-        stream.as_ref().map(ChatStream::completion).filter(|answer| !answer.choices.is_empty())
+        stream.as_ref().map(ChatStream::completion).filter(|answer| !answer.choices.is_empty()).map(Arc::new)
     }
 
     fn stream(&self) -> MutexGuard<'_, Option<ChatStream>> {

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use literllm::{ChatCompletion, Choice as EngineChoice};
 
@@ -71,7 +71,7 @@ pub extern "C" fn literllm_response_free(response: *mut Response) {
 #[derive(Debug)]
 pub struct ResponseBox {
     view: Movable<Response>,
-    answer: ChatCompletion,
+    answer: Arc<ChatCompletion>,
     json: OnceLock<String>,
     /// The joined text of messages that came in parts.
     texts: Vec<Option<String>>,
@@ -88,7 +88,8 @@ struct Lists {
 }
 
 impl ResponseBox {
-    pub fn new(answer: ChatCompletion) -> Box<Self> {
+    pub fn new(answer: impl Into<Arc<ChatCompletion>>) -> Box<Self> {
+        let answer = answer.into();
         let view = Response {
             size: size_of::<Response>(),
             owner: ptr::null(),
@@ -130,11 +131,11 @@ impl ResponseBox {
 
     pub fn json(&self) -> &str {
         self.json
-            .get_or_init(|| serde_json::to_string(&self.answer).expect("a response is made of strings, numbers and wire types"))
+            .get_or_init(|| serde_json::to_string(&*self.answer).expect("a response is made of strings, numbers and wire types"))
     }
 
     fn fill(&mut self) {
-        let (answer, lists) = (&self.answer, &mut self.lists.0);
+        let (answer, lists) = (&*self.answer, &mut self.lists.0);
         lists.choice_list.reserve(answer.choices.len());
         lists.choices.reserve(answer.choices.len());
         lists.messages.reserve(answer.choices.len());

@@ -220,10 +220,10 @@ impl Shared {
     }
 
     /// Also once the stream is over and the program has not yet been told.
-    fn answer_so_far(&self) -> Option<ChatCompletion> {
+    fn answer_so_far(&self) -> Option<Arc<ChatCompletion>> {
         match &lock(&self.slot).ending {
-            Some(Ok(answer)) => Some(answer.clone()),
-            Some(Err(error)) => error.partial().cloned(),
+            Some(Ok(answer)) => Some(Arc::new(answer.clone())),
+            Some(Err(error)) => error.partial().cloned().map(Arc::new),
             None => None,
         }
         .or_else(|| self.control.answer_so_far())

@@ -539,9 +539,16 @@ static void the_answer_so_far_can_be_read_at_any_moment(void) {
     CHECK(mock_ask("POST", "/_mock/release?id=c-sofar&n=all") == 200, "released");
     CHECK(wait_for(&o, &o.done, 1) && o.complete, "complete: %s", o.message);
     CHECK(so_far && same(so_far->choices[0]->message->content, "one two three"), "the answer so far, inside");
-    CHECK(literllm_call_response(o.call) == NULL, "on_done had it");
+    look(&o);
+    CHECK(so_far && same(so_far->choices[0]->finish_reason, "stop"), "the whole answer, once it is over");
+    literllm_call_free(o.call);
+    CHECK(same(so_far->choices[0]->message->content, "one two three"), "it outlives the call");
     literllm_response_free(so_far);
     so_far = NULL;
+    outcome_init(&o);
+    start(client, &o, "text=one two three&cut=3");
+    CHECK(wait_for(&o, &o.done, 1) && !o.complete, "cut off");
+    CHECK(literllm_call_response(o.call) == NULL, "the error has what there is");
     literllm_call_free(o.call);
 
     literllm_stream *stream = NULL;

@@ -19,7 +19,7 @@ func (a *Accumulator) Completion() *ChatCompletion {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.running != nil {
-		a.read(a.running.answerSoFar())
+		a.read(a.running.answer())
 	}
 	return a.last
 }
@@ -61,5 +61,5 @@ func (a *Accumulator) end(d *delivery) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.running, a.last = nil, d.answer()
+	a.running, a.last = nil, d.completion()
 }

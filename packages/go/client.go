@@ -101,8 +101,7 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	if err != nil {
 		return nil, err
 	}
-	// A context that ends may leave chunks that came and were not handed over: the error has them.
-	d := engine.start(body, options, fn != nil, fn == nil || settings.accumulator != nil || ctx.Done() != nil)
+	d := engine.start(body, options, fn != nil)
 	settings.accumulator.begin(d)
 	defer func() {
 		settings.accumulator.end(d)
@@ -115,9 +114,9 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	switch {
 	case failure != nil:
 	case d.skipped:
-		failure = &Error{Kind: ErrCancelled, Message: "the context ended before all of the answer was handed over", Partial: d.answer()}
+		failure = &Error{Kind: ErrCancelled, Message: "the context ended before all of the answer was handed over", Partial: d.completion()}
 	case fn == nil:
-		return d.ending(), nil
+		return d.answer(), nil
 	default:
 		return nil, nil
 	}

@@ -79,24 +79,19 @@ func (d *delivery) giveBack() {
 
 // failure is why the call failed, once the end has come; nil where it did not.
 func (d *delivery) failure() *Error {
-	if !d.queue.failed {
+	if d.queue.error == nil {
 		return nil
 	}
-	return decodeError(d.ending())
+	return decodeError(C.GoBytes(unsafe.Pointer(d.queue.error), C.int(d.queue.error_length)))
 }
 
-// ending is the error or, where it was wanted, the whole answer, as JSON.
-func (d *delivery) ending() []byte {
-	return C.GoBytes(unsafe.Pointer(d.queue.ending), C.int(d.queue.ending_length))
-}
-
-// answer is what came in all, once the end has come.
-func (d *delivery) answer() *ChatCompletion {
+// completion is what came in all, once the end has come.
+func (d *delivery) completion() *ChatCompletion {
 	if failure := d.failure(); failure != nil {
 		return failure.Partial
 	}
 	answer := &ChatCompletion{}
-	if json.Unmarshal(d.ending(), answer) != nil {
+	if json.Unmarshal(d.answer(), answer) != nil {
 		return nil
 	}
 	return answer

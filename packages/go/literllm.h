@@ -699,8 +699,9 @@ void literllm_hook_call_answer(struct literllm_hook_call *call,
                                struct literllm_text answer);
 
 /**
- * The answer of a stream so far, the caller's to be given to literllm_response_free(). It may be ahead of the chunks that were handed to
- * `on_chunks`. NULL while nothing has come, once the call is over, where `on_done` has the answer, and for NULL.
+ * The answer of a stream so far, which may be ahead of the chunks that were handed to `on_chunks`, and the whole answer of a call that is over;
+ * the caller's to be given to literllm_response_free(). NULL while nothing has come, after an error, which has what had come as its partial
+ * answer, and for NULL.
  */
 struct literllm_response *literllm_call_response(const struct literllm_call *call);
 

@@ -21,10 +21,10 @@ static literllm_error *new_client(const char *config, size_t length, uint32_t st
 }
 
 static literllm_go_queue *start(literllm_client *client, const char *request, size_t request_length, const char *options,
-                                size_t options_length, bool stream, uintptr_t delivery, bool want_response) {
+                                size_t options_length, bool stream, uintptr_t delivery) {
 	literllm_text request_text = {request, request_length};
 	literllm_text options_text = {options, options_length};
-	literllm_go_queue *queue = literllm_go_queue_new(delivery, want_response);
+	literllm_go_queue *queue = literllm_go_queue_new(delivery);
 	if (stream) {
 		literllm_client_chat_stream(client, request_text, options_text, literllm_go_on_chunks, literllm_go_on_done, queue, &queue->call);
 	} else {
@@ -76,19 +76,19 @@ func (e *engine) free() {
 }
 
 // start begins a call, whose chunks and end come to the delivery that is returned. It is freed once the end has come.
-func (e *engine) start(request, options []byte, stream, wantResponse bool) *delivery {
+func (e *engine) start(request, options []byte, stream bool) *delivery {
 	d := &delivery{ready: make(chan struct{}, 1)}
 	d.handle = cgo.NewHandle(d)
 	d.queue = C.start(e.client, bytesPointer(request), C.size_t(len(request)), bytesPointer(options), C.size_t(len(options)),
-		C.bool(stream), C.uintptr_t(d.handle), C.bool(wantResponse))
+		C.bool(stream), C.uintptr_t(d.handle))
 	runtime.KeepAlive(e)
 	return d
 }
 
 func (d *delivery) cancel() { C.literllm_call_cancel(d.queue.call) }
 
-// answerSoFar is the answer of a running stream, as JSON; nil while nothing has come, and once it is over.
-func (d *delivery) answerSoFar() []byte {
+// answer is what has come so far, and the whole answer in the end, as JSON; nil while nothing has come, and after an error.
+func (d *delivery) answer() []byte {
 	response := C.literllm_call_response(d.queue.call)
 	if response == nil {
 		return nil

@@ -224,9 +224,9 @@ static void ring(literllm_go_queue *queue, uint32_t state) {
 
 // The queue
 
-literllm_go_queue *literllm_go_queue_new(uintptr_t handle, bool want_response) {
+literllm_go_queue *literllm_go_queue_new(uintptr_t handle) {
 	literllm_go_queue *queue = at_least(NULL, sizeof *queue);
-	*queue = (literllm_go_queue){.handle = handle, .want_response = want_response};
+	*queue = (literllm_go_queue){.handle = handle};
 	return queue;
 }
 
@@ -236,7 +236,7 @@ void literllm_go_queue_free(literllm_go_queue *queue) {
 	free_piles(queue->waiting);
 	free_piles(queue->emptied);
 	free(queue->envelope);
-	free(queue->ending);
+	free(queue->error);
 	free(queue);
 }
 
@@ -290,17 +290,12 @@ uint32_t literllm_go_on_chunks(void *user_data, const literllm_chunk *const *chu
 
 void literllm_go_on_done(void *user_data, const literllm_response *response, const literllm_error *error) {
 	literllm_go_queue *queue = user_data;
-	literllm_text ending = {0};
+	(void)response;
 	if (error != NULL) {
-		ending = literllm_error_json(error);
-	} else if (queue->want_response) {
-		ending = literllm_response_json(response);
-	}
-	queue->failed = error != NULL;
-	if (ending.length > 0) {
-		queue->ending = at_least(NULL, ending.length);
-		queue->ending_length = ending.length;
-		memcpy(queue->ending, ending.data, ending.length);
+		literllm_text text = literllm_error_json(error);
+		queue->error = at_least(NULL, text.length);
+		queue->error_length = text.length;
+		memcpy(queue->error, text.data, text.length);
 	}
 	hand_over(queue);
 	ring(queue, LITERLLM_GO_DONE);

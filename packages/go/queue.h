@@ -58,11 +58,9 @@ typedef struct literllm_go_queue {
 	literllm_go_pile *filling;
 	literllm_go_pile *envelope;
 
-	bool want_response;
-	// Once the call is over: how it ended, as JSON.
-	bool failed;
-	char *ending;
-	size_t ending_length;
+	// Once the call is over: the error as JSON, where it failed.
+	char *error;
+	size_t error_length;
 } literllm_go_queue;
 
 enum {
@@ -70,7 +68,7 @@ enum {
 	LITERLLM_GO_DONE = 2,
 };
 
-literllm_go_queue *literllm_go_queue_new(uintptr_t handle, bool want_response);
+literllm_go_queue *literllm_go_queue_new(uintptr_t handle);
 // Frees a queue whose call is over, and the call.
 void literllm_go_queue_free(literllm_go_queue *queue);
 
