@@ -338,6 +338,30 @@ func TestASlowReaderHoldsTheProviderBack(t *testing.T) {
 	}
 }
 
+func TestBurstsComeWholeAndInOrder(t *testing.T) {
+	for _, burst := range []struct{ chunks, bytes int }{{20000, 320}, {2000, 9000}, {150, 200000}} {
+		next, length := 0, 0
+		behaviour := fmt.Sprintf("chunks=%d&bytes=%d", burst.chunks, burst.bytes)
+		err := client().ChatStream(background, ask(behaviour), func(chunk *llm.ChatCompletionChunk) error {
+			if len(chunk.Choices) == 0 || chunk.Choices[0].Delta.Content == nil || *chunk.Choices[0].Delta.Content == "" {
+				return nil
+			}
+			text := *chunk.Choices[0].Delta.Content
+			if length == 0 {
+				length = len(text)
+			}
+			if !strings.HasPrefix(text, fmt.Sprintf(" %d ", next)) || len(text) != length {
+				t.Fatalf("%s: chunk %d is %.20q of %d bytes, not %d", behaviour, next, text, len(text), length)
+			}
+			next++
+			return nil
+		})
+		if err != nil || next != burst.chunks || length < burst.bytes-300 {
+			t.Errorf("%s: %d chunks of %d bytes: %v", behaviour, next, length, err)
+		}
+	}
+}
+
 func TestNothingIsLeftBehind(t *testing.T) {
 	c := client()
 	endings := []string{"text=one two", "status=500", "text=one two&cut=2", "text=one two&error_at=2", "text=one two&stall=2", "hangup=1"}

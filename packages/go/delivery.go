@@ -69,6 +69,10 @@ func (d *delivery) each(common *envelope, fn func(*ChatCompletionChunk) error) e
 func (d *delivery) giveBack() {
 	pile := d.taken
 	d.taken = pile.next
+	if pile.capacity > C.LITERLLM_GO_MOST_KEPT {
+		C.literllm_go_pile_free(pile)
+		return
+	}
 	for {
 		pile.next = load(&d.queue.emptied)
 		if swapIf(&d.queue.emptied, pile.next, pile) {

@@ -28,7 +28,7 @@ static void *at_least(void *memory, size_t size) {
 static size_t filled_up(size_t length) { return (length + 7) & ~(size_t)7; }
 
 // Piles to be used again: a large piece of memory that is freed may go back to the system, and cost more the next time than what is put into it.
-enum { FIRST_BYTES = 1 << 10, MOST_SPARE = 16, MOST_SPARE_BYTES = 256 << 10 };
+enum { FIRST_BYTES = 1 << 10, MOST_SPARE = 16 };
 static literllm_go_pile *spare[MOST_SPARE];
 static int spares;
 static pthread_mutex_t over_spares = PTHREAD_MUTEX_INITIALIZER;
@@ -46,18 +46,22 @@ static literllm_go_pile *new_pile(void) {
 	return pile != NULL ? pile : with_capacity(NULL, FIRST_BYTES);
 }
 
-static void free_piles(literllm_go_pile *pile) {
+void literllm_go_pile_free(literllm_go_pile *pile) {
+	if (pile->capacity <= LITERLLM_GO_MOST_KEPT) {
+		pthread_mutex_lock(&over_spares);
+		if (spares < MOST_SPARE) {
+			spare[spares++] = pile;
+			pile = NULL;
+		}
+		pthread_mutex_unlock(&over_spares);
+	}
+	free(pile);
+}
+
+static void free_all(literllm_go_pile *pile) {
 	while (pile != NULL) {
 		literllm_go_pile *next = pile->next;
-		if (pile->capacity <= MOST_SPARE_BYTES) {
-			pthread_mutex_lock(&over_spares);
-			if (spares < MOST_SPARE) {
-				spare[spares++] = pile;
-				pile = NULL;
-			}
-			pthread_mutex_unlock(&over_spares);
-		}
-		free(pile);
+		literllm_go_pile_free(pile);
 		pile = next;
 	}
 }
@@ -232,9 +236,9 @@ literllm_go_queue *literllm_go_queue_new(uintptr_t handle) {
 
 void literllm_go_queue_free(literllm_go_queue *queue) {
 	literllm_call_free(queue->call);
-	free_piles(queue->filling);
-	free_piles(queue->waiting);
-	free_piles(queue->emptied);
+	free_all(queue->filling);
+	free_all(queue->waiting);
+	free_all(queue->emptied);
 	free(queue->envelope);
 	free(queue->error);
 	free(queue);
@@ -246,7 +250,7 @@ static literllm_go_pile *empty_pile(literllm_go_queue *queue) {
 	if (pile == NULL) {
 		pile = new_pile();
 	} else {
-		free_piles(pile->next);
+		free_all(pile->next);
 	}
 	pile->next = NULL;
 	pile->length = pile->chunks = 0;

@@ -37,6 +37,11 @@ typedef struct literllm_go_pile {
 	size_t chunks;
 } literllm_go_pile;
 
+// A pile that has become larger than this is not filled again: a stream that waits has no more memory than that.
+enum { LITERLLM_GO_MOST_KEPT = 64 << 10 };
+
+void literllm_go_pile_free(literllm_go_pile *pile);
+
 // What both sides touch at once is touched atomically: on Go's side without a call of C, for which Go's scheduler would wake up its monitor.
 typedef struct literllm_go_queue {
 	literllm_call *call;
