@@ -151,7 +151,7 @@ enum literllm_flow
      */
     LITERLLM_FLOW_PAUSE = 1,
     /**
-     * Close the connection. The call ends with an error of kind `cancelled`, or as complete if all of the answer had come.
+     * Close the connection. The call ends with an error of kind `cancelled`, or as complete if all of the answer had been handed over.
      */
     LITERLLM_FLOW_STOP = 2,
     /**
@@ -713,7 +713,7 @@ void literllm_call_resume(const struct literllm_call *call);
 
 /**
  * Closes the connection to the provider, paused or not. The call ends with an error of kind `cancelled`, which carries what had come as
- * its partial answer, or as complete if all of it had come. Returns at once; `on_done` follows. NULL does nothing.
+ * its partial answer, or as complete if all of it had been handed over. Returns at once; `on_done` follows. NULL does nothing.
  */
 void literllm_call_cancel(const struct literllm_call *call);
 
@@ -764,7 +764,7 @@ const struct literllm_error *literllm_stream_error(const struct literllm_stream 
 
 /**
  * Closes the connection to the provider. Chunks that were there can still be taken; then the stream ends with an error of kind `cancelled`, or
- * as complete if all of the answer had come. NULL does nothing.
+ * as complete if that was all. NULL does nothing.
  */
 void literllm_stream_cancel(const struct literllm_stream *stream);
 

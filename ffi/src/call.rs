@@ -41,7 +41,7 @@ pub extern "C" fn literllm_call_resume(call: Option<&Call>) {
 }
 
 /// Closes the connection to the provider, paused or not. The call ends with an error of kind `cancelled`, which carries what had come as
-/// its partial answer, or as complete if all of it had come. Returns at once; `on_done` follows. NULL does nothing.
+/// its partial answer, or as complete if all of it had been handed over. Returns at once; `on_done` follows. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_call_cancel(call: Option<&Call>) {
     guard(drop, || call.map_or((), |call| call.0.cancel()));

@@ -37,7 +37,7 @@ pub enum Flow {
     Continue = 0,
     /// Hand over nothing more until literllm_call_resume(). A resume that comes while the callback still runs is remembered.
     Pause = 1,
-    /// Close the connection. The call ends with an error of kind `cancelled`, or as complete if all of the answer had come.
+    /// Close the connection. The call ends with an error of kind `cancelled`, or as complete if all of the answer had been handed over.
     Stop = 2,
     /// As `Continue`, for who puts chunks aside to wake somebody for many at once: as soon as nothing more is there, `on_chunks` is called with
     /// a `count` of 0, unless the call is over, which `on_done` says.

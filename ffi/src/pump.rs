@@ -188,13 +188,19 @@ impl Question {
                     Flow::Stop => break,
                 }
             }
-            // What was ready is not handed over any more; what matters is how the stream says it has ended.
+            // What was ready is not handed over any more. Without it the answer is not whole for who added up what came.
             let mut stream = running.end();
             stream.cancel();
+            let mut all = true;
             while let Some(batch) = stream.next_batch().await {
-                batch?;
+                all &= batch?.is_empty();
             }
-            Ok(stream.into_completion())
+            let answer = stream.into_completion();
+            if all {
+                return Ok(answer);
+            }
+            let message = "the call was cancelled before all of its answer was handed over";
+            Err(Error::new(ErrorKind::Cancelled, message).with_partial(answer))
         })
         .await
     }

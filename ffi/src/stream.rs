@@ -172,7 +172,7 @@ pub extern "C" fn literllm_stream_error(stream: Option<&Stream>) -> *const Error
 }
 
 /// Closes the connection to the provider. Chunks that were there can still be taken; then the stream ends with an error of kind `cancelled`, or
-/// as complete if all of the answer had come. NULL does nothing.
+/// as complete if that was all. NULL does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn literllm_stream_cancel(stream: Option<&Stream>) {
     guard(drop, || stream.map_or((), |stream| stream.shared.control.cancel()));

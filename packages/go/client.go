@@ -113,10 +113,10 @@ func (c *Client) run(ctx context.Context, request *ChatCompletionRequest, fn fun
 	failure := d.failure()
 	switch {
 	case failure != nil:
-	case d.skipped:
-		failure = &Error{Kind: ErrCancelled, Message: "the context ended before all of the answer was handed over", Partial: d.completion()}
 	case fn == nil:
 		return d.answer(), nil
+	case d.skipped:
+		failure = &Error{Kind: ErrCancelled, Message: "the context ended before all of the answer was handed over", Partial: d.completion()}
 	default:
 		return nil, nil
 	}

@@ -185,6 +185,13 @@ func TestErrorsAreOfTheirKindAndHaveTheirFields(t *testing.T) {
 	if _, err := client().Chat(background, nil); !errors.Is(err, llm.ErrInvalidRequest) {
 		t.Error(err)
 	}
+	for _, broken := range []string{"", "1,2", "{"} {
+		request := ask("text=hi")
+		request.Messages[0].ReasoningDetails = []json.RawMessage{json.RawMessage(broken)}
+		if _, err := client().Chat(background, request); !errors.Is(err, llm.ErrInvalidRequest) {
+			t.Errorf("%q: %v", broken, err)
+		}
+	}
 	closed := client()
 	closed.Close()
 	closed.Close()
@@ -336,6 +343,40 @@ func TestASlowReaderHoldsTheProviderBack(t *testing.T) {
 	if err != nil || chunks < 40000 {
 		t.Error(err, chunks)
 	}
+}
+
+func TestAContextThatEndsWithTheAnswerLosesNothingSilently(t *testing.T) {
+	c := client()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			// About as long as an answer takes: half of the calls are in time.
+			limit := float64(time.Millisecond)
+			for call := range 500 {
+				var text strings.Builder
+				ctx, cancel := context.WithTimeout(background, time.Duration(limit*(0.7+float64(call%7)/10)))
+				err := c.ChatStream(ctx, ask("text=one two three"), func(chunk *llm.ChatCompletionChunk) error {
+					if len(chunk.Choices) > 0 && chunk.Choices[0].Delta.Content != nil {
+						text.WriteString(*chunk.Choices[0].Delta.Content)
+					}
+					return nil
+				})
+				cancel()
+				if err != nil {
+					limit *= 1.02
+				} else {
+					limit *= 0.98
+				}
+				if err == nil && text.String() != "one two three" {
+					t.Errorf("%q without an error", text.String())
+					return
+				}
+			}
+		}()
+	}
+	all.Wait()
 }
 
 func TestBurstsComeWholeAndInOrder(t *testing.T) {

@@ -272,6 +272,7 @@ static void hand_over(literllm_go_queue *queue) {
 uint32_t literllm_go_on_chunks(void *user_data, const literllm_chunk *const *chunks, size_t count) {
 	literllm_go_queue *queue = user_data;
 	if (count == 0) {
+		if (queue->filling == NULL) return LITERLLM_FLOW_CONTINUE;
 		hand_over(queue);
 		ring(queue, 0);
 		return LITERLLM_FLOW_CONTINUE;

@@ -65,7 +65,11 @@ func appendField(out, key []byte, value reflect.Value) ([]byte, error) {
 	return appendValue(append(append(out, key...), ':'), value)
 }
 
-var marshaler = reflect.TypeFor[json.Marshaler]()
+var (
+	marshaler = reflect.TypeFor[json.Marshaler]()
+	// What somebody else has written is looked through.
+	raw = reflect.TypeFor[json.RawMessage]()
+)
 
 func appendValue(out []byte, value reflect.Value) ([]byte, error) {
 	kind, of := value.Kind(), value.Type()
@@ -82,7 +86,7 @@ func appendValue(out []byte, value reflect.Value) ([]byte, error) {
 			}
 		}
 		return append(out, ']'), nil
-	case kind != reflect.Interface && of.Implements(marshaler) && (kind != reflect.Pointer || !value.IsNil()):
+	case kind != reflect.Interface && of != raw && of.Implements(marshaler) && (kind != reflect.Pointer || !value.IsNil()):
 		data, err := value.Interface().(json.Marshaler).MarshalJSON()
 		return append(out, data...), err
 	default:
