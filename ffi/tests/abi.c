@@ -264,6 +264,19 @@ static void cancel_from_another_thread_closes_the_connection(void) {
     CHECK(mock_saw("c-cancel", "left"), "the connection is closed");
     CHECK(now() - began < 1.0, "it took %f s", now() - began);
     literllm_call_free(o.call);
+
+    /* Also where all of the answer has come: it is not whole for who was handed a part of it. */
+    for (int i = 0; i < 1000; i++) {
+        outcome_init(&o);
+        start(client, &o, "text=one two three");
+        struct timespec about_as_long_as_it_takes = {0, i % 100 * 5000};
+        nanosleep(&about_as_long_as_it_takes, NULL);
+        literllm_call_cancel(o.call);
+        CHECK(wait_for(&o, &o.done, 1), "over");
+        o.text[o.length] = 0;
+        CHECK(!o.complete || strcmp(o.text, "one two three") == 0, "complete with \"%s\"", o.text);
+        literllm_call_free(o.call);
+    }
     literllm_client_free(client);
 }
 
