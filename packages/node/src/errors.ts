@@ -181,7 +181,12 @@ export class Thrown {
 }
 
 /** @internal The error of a call that this side refuses or gives up. */
-export function errorHere(kind: ErrorKind, message: string, cause?: unknown): LlmError {
+export function errorHere(
+  kind: ErrorKind,
+  message: string,
+  cause?: unknown,
+  partial: ChatCompletion | null = null,
+): LlmError {
   const nothing = {
     provider: null,
     model: null,
@@ -191,5 +196,5 @@ export function errorHere(kind: ErrorKind, message: string, cause?: unknown): Ll
     code: null,
     param: null,
   };
-  return errorFrom({ ...nothing, kind, message, body: null, retryable: false, partial: null }, cause);
+  return errorFrom({ ...nothing, kind, message, body: null, retryable: false, partial }, cause);
 }

@@ -1,5 +1,5 @@
 import { setMaxListeners } from "node:events";
-import { errorOf, type LlmError, type Thrown } from "./errors";
+import { errorHere, errorOf, type LlmError, type Thrown } from "./errors";
 import { awaitCall, close, forget, isError } from "./inbox";
 import type { NativeCall } from "./native";
 import type { ChatCompletion, ChatCompletionChunk } from "./types";
@@ -47,6 +47,8 @@ export class ChatStream
   #error: LlmError | undefined;
   /** Whether the error has been thrown by the iteration. */
   #told = false;
+  /** Whether chunks were there when the stream was aborted, that nobody has read. */
+  #dropped = false;
   #reading = false;
   #whenOver: (() => void)[] = [];
   #onAbort: (() => void) | undefined;
@@ -130,9 +132,9 @@ export class ChatStream
         if (this.#resolve) throw new TypeError("the stream is being read with `for await` already");
         if (this.#at === this.#items.length && !this.#over) this.#receive(this.#call.wait());
         if (this.#at < this.#items.length) return { done: false, value: this.#take() };
-        if (!this.#error || this.#told) return END;
-        this.#told = true;
-        throw this.#error;
+        const error = this.#tell();
+        if (error) throw error;
+        return END;
       },
       return: () => {
         this.abort();
@@ -169,24 +171,26 @@ export class ChatStream
     return JSON.parse(this.#call.completion() ?? "null") as ChatCompletion;
   }
 
-  /** Closes the connection. Whoever reads gets a `CancelledError` with what had come, unless the answer was whole already. */
+  /** Closes the connection. Whoever reads gets a `CancelledError` with what had come, unless all of the answer was read. */
   abort(): void {
     if (this.#over) return;
     this.#call.cancel();
-    this.#items = [];
-    this.#at = 0;
+    this.#drop();
     this.#wake();
     if (this.#wake === this.#advance && !this.#resolve) this.#drain();
   }
 
   /** Where nobody reads, the end is to be known all the same, hooks be told of it, and what comes before it is wanted no more. */
   #drain = (): void => {
-    while (!this.#over && this.#poll()) {
-      this.#items = [];
-      this.#at = 0;
-    }
+    while (!this.#over && this.#poll()) this.#drop();
     if (!this.#over) awaitCall(this.#number, this.#drain);
   };
+
+  #drop(): void {
+    this.#dropped ||= this.#at < this.#items.length;
+    this.#items = [];
+    this.#at = 0;
+  }
 
   [Symbol.dispose](): void {
     this.abort();
@@ -302,12 +306,20 @@ export class ChatStream
   #settle(resolve: Resolve, reject: Reject): void {
     if (this.#at < this.#items.length) {
       resolve({ done: false, value: this.#take() });
-    } else if (!this.#error || this.#told) {
-      resolve(END);
     } else {
-      this.#told = true;
-      reject(this.#error);
+      const error = this.#tell();
+      if (error) reject(error);
+      else resolve(END);
     }
+  }
+
+  /** The error to end the iteration with, once: the stream's, or that an answer which had come was not read. */
+  #tell(): LlmError | undefined {
+    if (this.#told) return undefined;
+    this.#told = true;
+    if (this.#error || !this.#dropped) return this.#error;
+    const message = "the call was cancelled before all of its answer was read";
+    return errorHere("cancelled", message, this.#signal?.reason, this.currentResponse());
   }
 
   #take(): ChatCompletionChunk {

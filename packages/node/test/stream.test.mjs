@@ -147,6 +147,19 @@ test("abort() ends a wait with what had come", async () => {
   assert.equal(await failure(stream.finalResponse()), error);
 });
 
+test("an answer that has come and was not read is no whole one", async () => {
+  for (let call = 0; call < 50; call++) {
+    const stop = new AbortController();
+    const stream = await mock.client("text=one two three").chatStream(story, { signal: stop.signal });
+    await stream.next();
+    stop.abort();
+    const error = await failure(collect(stream));
+    assert.ok(error instanceof CancelledError);
+    assert.equal(error.partial.choices[0].message.role, "assistant");
+    assert.equal((await stream.next()).done, true);
+  }
+});
+
 test("a signal aborts before, during and after the first chunk", async () => {
   const reason = new Error("enough");
   const early = await failure(mock.client("").chatStream(story, { signal: AbortSignal.abort(reason) }));
