@@ -27,6 +27,8 @@ type delivery struct {
 	taken *C.literllm_go_pile
 	// skipped says that chunks were not handed over, since the context had ended.
 	skipped bool
+	// failed is the error that the call ended with, once it was asked for.
+	failed *Error
 }
 
 // free ends the delivery, once the end has come.
@@ -83,10 +85,10 @@ func (d *delivery) giveBack() {
 
 // failure is why the call failed, once the end has come; nil where it did not.
 func (d *delivery) failure() *Error {
-	if d.queue.error == nil {
-		return nil
+	if d.failed == nil && d.queue.error != nil {
+		d.failed = decodeError(C.GoBytes(unsafe.Pointer(d.queue.error), C.int(d.queue.error_length)))
 	}
-	return decodeError(C.GoBytes(unsafe.Pointer(d.queue.error), C.int(d.queue.error_length)))
+	return d.failed
 }
 
 // completion is what came in all, once the end has come.

@@ -6,7 +6,6 @@
 #define LITERLLM_GO_QUEUE_H
 
 #include "literllm.h"
-#include <pthread.h>
 
 // A record is a header and the bytes that follow it, filled up to a multiple of 8.
 //
